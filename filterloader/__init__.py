@@ -1,0 +1,23 @@
+"""Finetune a language model on only the examples that still teach it."""
+
+from filterloader.loader import FilteringDataLoader
+from filterloader.naive_bayes import BernoulliNB, MultinomialNB
+from filterloader.policies import POLICIES, AutoThreshold, FixedThreshold, Random, ThreeStage, TrainAll
+from filterloader.progress import progress_bar
+from filterloader.schedule import get_scheduler
+from filterloader.threshold import MovingAverageThreshold
+
+__all__ = [
+    "POLICIES",
+    "AutoThreshold",
+    "BernoulliNB",
+    "FilteringDataLoader",
+    "FixedThreshold",
+    "MovingAverageThreshold",
+    "MultinomialNB",
+    "Random",
+    "ThreeStage",
+    "TrainAll",
+    "get_scheduler",
+    "progress_bar",
+]

@@ -1,0 +1,179 @@
+"""Candidates: a block of examples before any decision, held as ragged arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from filterloader.kernels import ragged
+
+
+class Ragged(NamedTuple):
+    """Rows of unequal length in one array: row ``i`` is ``values[offsets[i]:offsets[i + 1]]`` (offsets int64 ``[n + 1]``)."""
+
+    values: np.ndarray
+    offsets: np.ndarray
+
+    def take(self, index: np.ndarray) -> Ragged:
+        return Ragged(*ragged.take_rows(self.values, self.offsets, index))
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return np.diff(self.offsets)
+
+
+class Bag(NamedTuple):
+    """A ragged bag of words: row ``i`` holds the words ``ids[offsets[i]:offsets[i + 1]]``, repeats counted.
+
+    ids: int32 ``[nnz]``, each in ``[0, n_features)``. offsets: int64 ``[n + 1]``. n_features: width of the feature space.
+    """
+
+    ids: np.ndarray
+    offsets: np.ndarray
+    n_features: int
+
+    def take(self, index: np.ndarray) -> Bag:
+        return Bag(*ragged.take_rows(self.ids, self.offsets, index), self.n_features)
+
+
+@dataclass(eq=False)
+class Candidates:
+    """``n`` candidates: what a policy sees (words, labels, ids), and what the collator needs to make a batch of them.
+
+    positions: int64 ``[n]``, place in this pass over the stream, from 0. example_ids: int64 ``[n]``, the index in the data
+    set where ``indexed``, else the place in the stream. labels: int64 ``[n]`` or None where the task has no class label.
+    bag: the words of each candidate, or None where the rows hold no text. weights: float32 ``[n]``, what the decisions so far
+    made of each (1 = train on it as it is). judged: bool ``[n]``, whether the backward gate has already decided.
+    columns: what the batch is padded from. rows: the untouched rows, where a collate function wants them. batch: the
+    collated batch, where no decision can change it. total: examples in one pass, None where not known. merged: how many
+    examples each candidate stands for (1, or the batch size where a whole batch is one candidate).
+    """
+
+    n: int
+    columns: dict[str, np.ndarray | Ragged] = field(default_factory=dict)
+    labels: np.ndarray | None = None
+    tokens: Ragged | None = None
+    rows: list | None = None
+    batch: Any = None
+    positions: np.ndarray | None = None
+    example_ids: np.ndarray | None = None
+    indexed: bool = False
+    bag: Bag | None = None
+    weights: np.ndarray | None = None
+    judged: np.ndarray | None = None
+    total: int | None = None
+    merged: int = 1
+    worker: int = -1
+
+    def __len__(self) -> int:
+        return self.n
+
+    @property
+    def lengths(self) -> np.ndarray | None:
+        """Tokens in each candidate, int64 ``[n]``; None where the rows hold no tokens."""
+        return None if self.tokens is None else self.tokens.lengths
+
+    def placed(self, position: int, example_ids: np.ndarray | None, total: int | None) -> Candidates:
+        """The same candidates, told where in the stream they stand. Modifies and returns self."""
+        self.positions = np.arange(position, position + self.n, dtype=np.int64)
+        self.indexed = example_ids is not None
+        self.example_ids = self.positions if example_ids is None else example_ids
+        self.weights = np.ones(self.n, np.float32)
+        self.judged = np.zeros(self.n, bool)
+        self.total = total
+        return self
+
+    def take(self, index: np.ndarray) -> Candidates:
+        """The candidates ``index`` (int ``[k]``), in that order."""
+        index = np.asarray(index, np.int64)
+        return replace(
+            self,
+            n=index.size,
+            rows=None if self.rows is None else [self.rows[i] for i in index],
+            columns={name: _take(column, index) for name, column in self.columns.items()},
+            **{name: _take(getattr(self, name), index) for name in _PER_CANDIDATE},
+        )
+
+    def as_one(self) -> Candidates:
+        """The whole block as one candidate (batch granularity). Its bag holds every word of every row: counts are summed,
+        so a Bernoulli model sees the union of the words and a multinomial one their total counts."""
+        return Candidates(
+            n=1,
+            tokens=_merge(self.tokens),
+            bag=_merge(self.bag),
+            positions=self.positions[:1],
+            example_ids=self.example_ids[:1],
+            weights=np.ones(1, np.float32),
+            judged=np.zeros(1, bool),
+            total=self.total,
+            merged=self.n,
+        )
+
+    def for_learning(self) -> Candidates:
+        """The same candidates without their payload: what a report needs once the batch is on its way."""
+        return replace(self, rows=None, batch=None, columns={})
+
+    @staticmethod
+    def concat(blocks: list[Candidates]) -> Candidates:
+        """The candidates of several blocks of one stream, in order."""
+        if len(blocks) == 1:
+            return blocks[0]
+        first = blocks[0]
+        for block in blocks[1:]:
+            if block.columns.keys() != first.columns.keys() or (block.rows is None) != (first.rows is None):
+                raise ValueError(
+                    f"the rows of the stream differ: some have the columns {sorted(first.columns)}, others "
+                    f"{sorted(block.columns)}; give every row the same columns"
+                )
+        return replace(
+            first,
+            n=sum(block.n for block in blocks),
+            rows=None if first.rows is None else [row for block in blocks for row in block.rows],
+            columns={name: _concat(name, [block.columns[name] for block in blocks]) for name in first.columns},
+            **{name: _concat(name, [getattr(block, name) for block in blocks]) for name in _PER_CANDIDATE},
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything as plain containers, arrays and the user's rows. ``batch`` is never part of a state."""
+        state = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "batch"}
+        return {**state, "columns": {name: _plain(column) for name, column in self.columns.items()},
+                "tokens": _plain(self.tokens), "bag": _plain(self.bag)}
+
+    @staticmethod
+    def from_state(state: dict[str, Any]) -> Candidates:
+        columns = {name: Ragged(*c) if isinstance(c, list) else c for name, c in state["columns"].items()}
+        tokens, bag = state["tokens"], state["bag"]
+        return Candidates(**{**state, "columns": columns, "tokens": None if tokens is None else Ragged(*tokens),
+                             "bag": None if bag is None else Bag(*bag)})
+
+
+_PER_CANDIDATE = ("labels", "tokens", "bag", "positions", "example_ids", "weights", "judged")
+
+
+def _merge(rows):
+    return None if rows is None else rows._replace(offsets=rows.offsets[[0, -1]])
+
+
+def _plain(value):
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _take(value, index):
+    if value is None:
+        return None
+    return value.take(index) if isinstance(value, (Ragged, Bag)) else value[index]
+
+
+def _concat(name, parts):
+    if any(part is None for part in parts):
+        if all(part is None for part in parts):
+            return None
+        raise ValueError(f"the rows of the stream differ: some have {name!r}, others have not; give all or none")
+    if not isinstance(parts[0], (Ragged, Bag)):
+        return np.concatenate(parts)
+    ends = np.cumsum([0] + [part.offsets[-1] - part.offsets[0] for part in parts])
+    shifted = [part.offsets[1:] - part.offsets[0] + end for part, end in zip(parts, ends[:-1], strict=True)]
+    offsets = np.concatenate([np.zeros(1, np.int64), *shifted])
+    return parts[0]._replace(**{parts[0]._fields[0]: np.concatenate([part[0] for part in parts]), "offsets": offsets})

@@ -1,0 +1,89 @@
+"""Collator: pads candidates into the batch that a model takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from filterloader.candidates import Candidates, Ragged
+from filterloader.kernels import ragged
+
+_FILL = {"special_tokens_mask": 1, "labels": -100}
+
+
+class Batch(dict):
+    """A batch ready for ``model(**batch)``: tensors by name, and ``batch_id`` for ``hook.report(losses, batch_id=…)``.
+
+    The label column stands under ``labels``; indexing also finds it by the name it has in the data set.
+    """
+
+    batch_id: int | None = None
+    label: str | None = None
+
+    def __missing__(self, name):
+        if name == self.label and "labels" in self:
+            return self["labels"]
+        raise KeyError(name)
+
+
+class Collator:
+    """Makes a batch of candidates: padded columns, or the user's collate function over the untouched rows.
+
+    Padding follows the tokenizer (pad ids, side) or, without one, is 0 on the right. Dtypes: int64, real numbers float32.
+    """
+
+    def __init__(self, *, tokenizer, label, collate_fn, single, pin_memory):
+        self.collate_fn, self.label, self.single = collate_fn, label, single
+        self.pin_memory = pin_memory and torch.accelerator.is_available()
+        self.left = getattr(tokenizer, "padding_side", "right") == "left"
+        self.fill = dict(_FILL)
+        for column, name in (("input_ids", "pad_token_id"), ("token_type_ids", "pad_token_type_id")):
+            self.fill[column] = getattr(tokenizer, name, 0) or 0
+
+    def __call__(self, candidates: Candidates) -> Any:
+        if candidates.batch is not None:
+            batch = candidates.batch
+        elif candidates.rows is not None:
+            batch = self.collate_fn(candidates.rows[0] if self.single else candidates.rows)
+        else:
+            batch = self._pad(candidates)
+        return _pin(batch) if self.pin_memory else batch
+
+    def _pad(self, candidates: Candidates) -> Batch:
+        tokens = candidates.tokens
+        columns = {"input_ids": tokens, **candidates.columns}
+        if "attention_mask" not in columns:
+            columns["attention_mask"] = Ragged(np.ones(tokens.values.size, np.int64), tokens.offsets)
+        if "labels" in columns:
+            columns["labels"] = columns.pop("labels")  # last, as tokenizers' own batches have it
+        batch = Batch({name: torch.from_numpy(self._square(name, column)) for name, column in columns.items()})
+        batch.label = self.label
+        if self.single:
+            for name, tensor in batch.items():
+                batch[name] = tensor[0]
+        return batch
+
+    def _square(self, name: str, column: np.ndarray | Ragged) -> np.ndarray:
+        if not isinstance(column, Ragged):
+            return column
+        lengths = column.lengths
+        out = np.full((lengths.size, int(lengths.max(initial=0))), self.fill.get(name, 0), column.values.dtype)
+        ragged.pad_rows(column.values, column.offsets, out, self.left)
+        return out
+
+
+def _pin(value: Any) -> Any:
+    """The same structure with its tensors in page-locked memory."""
+    if isinstance(value, torch.Tensor):
+        return value.pin_memory()
+    if isinstance(value, dict):
+        for name, item in value.items():
+            value[name] = _pin(item)
+        return value
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*map(_pin, value))
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_pin, value))
+    return value.pin_memory() if hasattr(value, "pin_memory") else value

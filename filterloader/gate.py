@@ -1,0 +1,74 @@
+"""Gate: whether the predictor has earned the right to skip forward passes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from filterloader.settings import check_same, paste, real, whole
+
+_MEMORY = 1 - 1 / 64  # weight of the past, a report
+_SIGMAS = 4.0
+
+
+class Gate:
+    """Watches the predictor's log loss on reports it has not learnt from yet (prequential).
+
+    window: reports before the gate may open, and the window of ``alt`` (W in Table 2). alt: absolute limit in nats: open when
+    the mean loss of the last ``window`` reports is at most this (ALT in Table 2, equation 4). None: relative: open when the
+    predictor beats the constant guess of its own label rate by ``margin`` (share of that guess's loss) and by four standard
+    errors, so that a predictor of pure noise does not pass by luck.
+    """
+
+    def __init__(self, window: int = 8, *, alt: float | None = None, margin: float = 0.02):
+        self.window = whole("window", window)
+        self.alt = None if alt is None else real("alt", alt)
+        self.margin = real("margin", margin)
+        if self.margin < 0 or (self.alt is not None and self.alt <= 0):
+            raise ValueError(f"alt must be above 0 and margin at least 0, got alt={alt!r}, margin={margin!r}")
+        self.reports = 0
+        self._losses = np.zeros(0)
+        self._sums = np.zeros(5)  # examples, positives, guess's loss, gain over the guess, gain squared
+
+    def __repr__(self) -> str:
+        return paste(self, "window", "alt", "margin")
+
+    @property
+    def loss(self) -> float | None:
+        """Mean predictor loss of the last ``window`` reports, nats; None before the first."""
+        return float(self._losses.mean()) if self._losses.size else None
+
+    @property
+    def gain(self) -> float | None:
+        """Share of the guess's loss that the predictor saves, recent reports weighing most; None before the first."""
+        return float(self._sums[3] / self._sums[2]) if self._sums[2] > 0 else None
+
+    def observe(self, proba: np.ndarray, y: np.ndarray) -> None:
+        """One report: what the predictor said (float ``[n]``, P(high loss)) before it saw the outcome ``y`` (bool ``[n]``)."""
+        examples, positives = self._sums[:2]
+        rate = (positives + 0.5) / (examples + 1)
+        loss = -np.log(np.clip(np.where(y, proba, 1 - proba), 1e-12, 1))
+        guess = -np.log(np.where(y, rate, 1 - rate))
+        gain = guess - loss
+        self._sums = _MEMORY * self._sums + [y.size, y.sum(), guess.sum(), gain.sum(), (gain**2).sum()]
+        self._losses = np.append(self._losses, loss.mean())[-self.window :]
+        self.reports += 1
+
+    @property
+    def open(self) -> bool:
+        """Whether the predictor is good enough."""
+        if self.reports < self.window:
+            return False
+        if self.alt is not None:
+            return bool(self._losses.mean() <= self.alt)
+        examples, _, guess, gain, squares = self._sums
+        mean = gain / examples
+        error = np.sqrt(max(squares / examples - mean**2, 0.0) / examples)
+        return bool(mean > self.margin * guess / examples and mean > _SIGMAS * error)
+
+    def state_dict(self) -> dict:
+        return {"settings": repr(self), "reports": self.reports, "losses": self._losses.copy(), "sums": self._sums.copy()}
+
+    def load_state_dict(self, state: dict) -> None:
+        check_same("gate", state["settings"], repr(self))
+        self.reports = int(state["reports"])
+        self._losses, self._sums = np.array(state["losses"], float), np.array(state["sums"], float)

@@ -1,0 +1,400 @@
+"""FilteringDataLoader: pulls candidates, asks the policy, refills, and yields the batches that still teach."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from filterloader.candidates import Candidates
+from filterloader.collate import Batch, Collator
+from filterloader.features import TokenFeatures
+from filterloader.hook import LossHook, checked
+from filterloader.ledger import Ledger
+from filterloader.policies.three_stage import ThreeStage
+from filterloader.portable import pack, unpack
+from filterloader.reader import Reader
+from filterloader.refill import RefillBuffer
+from filterloader.settings import check_same, whole
+from filterloader.source import Source
+
+VERSION = 1
+GRANULARITIES = ("example", "batch")
+
+
+class FilteringDataLoader:
+    """A ``DataLoader`` that yields only what its policy finds worth training on.
+
+    ::
+
+        loader = FilteringDataLoader(dataset, tokenizer=tokenizer, text="sentence", batch_size=32, shuffle=True)
+        for batch in loader:
+            loss = loader.hook.report(per_example_losses(model, batch))  # or the scalar batch loss
+            if loss is None:  # nothing in this batch is worth a backward pass
+                continue
+            loss.backward(); optimizer.step(); optimizer.zero_grad()
+
+    dataset: map-style or iterable, ``datasets.Dataset``, ``datasets.IterableDataset``, or a list of rows. All other arguments
+    of ``torch.utils.data.DataLoader`` mean the same and have the same defaults.
+
+    tokenizer: a fast tokenizer for raw text; None for rows that hold ``input_ids`` already, or hold no text. text: the column
+    of raw text, or a pair of columns; None is ``"text"``. label: the column that becomes ``labels``; None for none.
+    policy: what to train on; None is ``ThreeStage()``. granularity: ``"example"`` screens examples and refills dense batches
+    of similar length; ``"batch"`` asks whether to yield each batch as it stands. features: what counts as a word (see
+    ``TokenFeatures``). score_fn: ``batch -> losses [batch] or logits [batch, classes]``, run without gradients on what passed
+    the screening: the backward gate then decides before the refill, so that every batch is dense. seed: of shuffling and of
+    the policy; None: the generator's, else torch's. total_examples: length of a stream that does not know its own.
+    buffer_batches: batches of survivors held back to group similar lengths; None is 8 where the policy filters, and 0, batches
+    as the sampler made them, where it does not.
+
+    Batches are mappings ready for ``model(**batch)`` where this class pads them: rows of ``input_ids``, or raw text with a
+    tokenizer, and no ``collate_fn``. A ``collate_fn`` gets the untouched rows. Other rows go to torch's ``default_collate``.
+
+    Attributes: ``hook`` (``report``), ``ledger``, ``policy``, ``progress``, ``epoch`` (finished passes), and every
+    ``DataLoader`` argument by its name. It is no ``DataLoader`` subclass, so that nothing can rebuild it without its filter.
+
+    Raises ValueError or TypeError for arguments that do not fit, and whatever ``DataLoader`` raises for its own.
+    """
+
+    def __init__(
+        self,
+        dataset,
+        batch_size: int | None = 1,
+        shuffle: bool | None = None,
+        sampler=None,
+        batch_sampler=None,
+        num_workers: int = 0,
+        collate_fn: Callable | None = None,
+        pin_memory: bool = False,
+        drop_last: bool = False,
+        timeout: float = 0,
+        worker_init_fn: Callable | None = None,
+        multiprocessing_context=None,
+        generator: torch.Generator | None = None,
+        *,
+        prefetch_factor: int | None = None,
+        persistent_workers: bool = False,
+        pin_memory_device: str = "",
+        in_order: bool = True,
+        tokenizer=None,
+        text: str | int | tuple | None = None,
+        label: str | int | None = "label",
+        policy=None,
+        granularity: str = "example",
+        features: str | Callable[[Candidates], Any] = "auto",
+        score_fn: Callable | None = None,
+        seed: int | None = None,
+        total_examples: int | None = None,
+        buffer_batches: int | None = None,
+    ):
+        _check_arguments(dataset, tokenizer, granularity, score_fn)
+        self.seed = None if seed is None else whole("seed", seed, low=0)
+        if generator is None and seed is not None:
+            generator = torch.Generator().manual_seed(seed)
+        reference = DataLoader(
+            dataset, batch_size, shuffle, sampler, batch_sampler, num_workers, collate_fn, pin_memory, drop_last, timeout,
+            worker_init_fn, multiprocessing_context, generator, prefetch_factor=prefetch_factor,
+            persistent_workers=persistent_workers, pin_memory_device=pin_memory_device, in_order=in_order,
+        )  # fmt: skip
+        for name in _ARGUMENTS:
+            setattr(self, name, getattr(reference, name))
+        self.policy = ThreeStage() if policy is None else policy
+        if hasattr(self.policy, "bind"):
+            self.policy.bind(_seed(self.seed, generator))
+        self.granularity, self.score_fn, self.tokenizer = granularity, score_fn, tokenizer
+        self.features = features if callable(features) else TokenFeatures(features, vocabulary=_vocabulary(tokenizer))
+
+        screens = getattr(self.policy, "gates_forward", True)
+        scores = score_fn is not None and getattr(type(self.policy), "gates_backward", True) is not False
+        if buffer_batches is None:
+            buffer_batches = 8 if screens or scores else 0
+        batches = whole("buffer_batches", buffer_batches, low=0)
+        single = batch_size is None and batch_sampler is None
+        self._refilling = granularity == "example" and (screens or scores or batches > 0)
+        self._words = getattr(self.policy, "needs_words", True)
+        self._reference = reference
+        text = tuple(text) if isinstance(text, list) else text
+        reader = Reader(tokenizer=tokenizer, text=text, label=label, collate_fn=collate_fn, default_collate=reference.collate_fn,
+                        collate_here=not self._refilling, words=self._words, single=single)  # fmt: skip
+        total = None if total_examples is None else whole("total_examples", total_examples)
+        self._source = Source(reference, reader, whole=self._refilling, total=total)
+        self._collate = Collator(tokenizer=tokenizer, label=label, collate_fn=reference.collate_fn, single=single, pin_memory=pin_memory)
+        size = getattr(reference.batch_sampler, "batch_size", None) if reference.batch_sampler is not None else batch_size
+        self._buffer = RefillBuffer(1 if single else size if isinstance(size, int) else None, 1 if single else batches)
+        self.ledger = Ledger(self.policy)
+        self.hook = LossHook(self.policy, self.ledger, granularity=granularity, single=single, after_report=self._note_report)
+        self.epoch = 0
+        self._consumed_before = 0  # examples of the passes that are over
+        self._pass: _Pass | None = None
+        self._running = self._resuming = False  # a pass is under way; the next one goes on with a saved pass
+        self._exhausted = False  # its source is read to the end
+        self._set_epoch: int | None = None
+
+    # -- what a DataLoader has -----------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        """Batches in one pass if nothing were filtered: the upper bound. Raises TypeError where the stream has no length."""
+        return len(self._reference)
+
+    def __iter__(self) -> _Pass:
+        """Begin a pass, or go on with the one that ``load_state_dict`` brought back."""
+        if self._resuming:
+            self._resuming = False
+            if not self._exhausted:
+                self._source.start()
+        else:
+            if self._running:  # the pass before was broken off
+                self.hook.abandon()
+                self._consumed_before += self._source.rows
+            self._buffer.clear()
+            self._source.start()
+            self._running, self._exhausted = True, False
+            if hasattr(self.policy, "begin_pass"):
+                self.policy.begin_pass()
+        self._pass = _Pass(self)
+        return self._pass
+
+    def set_epoch(self, epoch: int) -> None:
+        """Tell data set and sampler which epoch begins, where they have a ``set_epoch`` (shuffled streams, distributed samplers)."""
+        self._set_epoch = epoch
+        samplers = (self.sampler, self.batch_sampler, getattr(self.batch_sampler, "sampler", None))
+        for part in {id(part): part for part in (self.dataset, *samplers)}.values():
+            if hasattr(part, "set_epoch"):
+                part.set_epoch(epoch)
+
+    # -- where the stream stands ---------------------------------------------------------------------------------------
+
+    @property
+    def progress(self) -> float:
+        """Share of this pass consumed, in [0, 1], filtered examples included; what waits in the buffer is not consumed yet.
+
+        Where the length of the stream is not known (no ``total_examples``), 0 until the pass is over, then 1.
+        """
+        if not self._running or (self._exhausted and not len(self._buffer)):
+            return float(self.consumed > 0)
+        total = self._source.total
+        return min(self._place() / total, 1.0) if total else 0.0
+
+    @property
+    def consumed(self) -> int:
+        """Examples of the stream consumed since the first pass, filtered ones included."""
+        return self._consumed_before + (self._place() if self._running else 0)
+
+    @property
+    def total_examples(self) -> int | None:
+        """Examples in one pass; None where not known (yet: the first whole pass tells)."""
+        return self._source.total
+
+    def _place(self) -> int:
+        oldest = self._buffer.oldest
+        return self._source.rows if oldest is None else oldest
+
+    # -- one batch -----------------------------------------------------------------------------------------------------
+
+    def _next_batch(self) -> Any:
+        if not self._running:
+            raise StopIteration
+        if self._refilling or self.granularity == "batch":
+            self.hook.settle()  # decide with everything that was reported
+        while not self._exhausted and not self._buffer.full:
+            try:
+                block = next(self._source)
+            except StopIteration:
+                self._source.finish()
+                self._exhausted = True
+                break
+            survivors = self._screen(block)
+            if self._refilling:
+                self._buffer.push(self._score(survivors), len(block))
+            elif survivors is not None:
+                return self._hand_out(survivors, block)
+        if len(self._buffer) >= (self._buffer.batch_size if self.drop_last else 1):
+            survivors = self._buffer.pop()
+            return self._hand_out(survivors, survivors)
+        self._end_pass()
+        raise StopIteration
+
+    def _end_pass(self) -> None:
+        self.hook.settle()
+        self._buffer.clear()
+        self._consumed_before += self._source.total
+        self._running = False
+        self.epoch += 1
+        if hasattr(self.policy, "end_pass"):
+            self.policy.end_pass()
+
+    def _screen(self, block: Candidates) -> Candidates | None:
+        """What the policy lets through: survivors of the block, or the block as one candidate (None if it is screened out)."""
+        if self._words:
+            block.bag = self.features(block)
+        asked = block if self.granularity == "example" else block.as_one()
+        start = perf_counter()
+        weights = checked(self.policy.screen(asked), len(asked), self.policy, "screen")
+        self.ledger.spent("predictor_s", perf_counter() - start, out_of="loader_s")
+        keep = weights > 0
+        if not keep.all() and not self._refilling and self.granularity == "example":
+            raise ValueError(f"{self.policy!r} has gates_forward=False, yet its screen dropped candidates; set gates_forward = True")
+        self.ledger.screened(asked, keep)
+        asked.weights = weights
+        if not self._refilling:
+            return asked if keep.all() else None
+        return asked if keep.all() else asked.take(np.flatnonzero(keep))
+
+    def _score(self, survivors: Candidates) -> Candidates:
+        """With a ``score_fn`` and an open backward gate: judge now, so that only what is kept goes into the refill."""
+        if self.score_fn is None or not len(survivors) or not getattr(self.policy, "gates_backward", True):
+            return survivors
+        start = perf_counter()
+        with torch.no_grad():
+            losses = _losses(self.score_fn(self._collate(survivors)), survivors)
+        self.ledger.spent("score_s", perf_counter() - start, out_of="loader_s")
+        self.ledger.count(scored=len(survivors))
+        start = perf_counter()
+        survivors.weights = survivors.weights * checked(self.policy.judge(survivors, losses), len(survivors), self.policy, "judge")
+        self.ledger.spent("predictor_s", perf_counter() - start, out_of="loader_s")
+        survivors.judged = np.ones(len(survivors), bool)
+        return survivors.take(np.flatnonzero(survivors.weights))
+
+    def _hand_out(self, candidates: Candidates, payload: Candidates) -> Any:
+        batch = self._collate(payload)
+        if type(batch) is dict:
+            batch = Batch(batch)
+        self.ledger.handed_out(candidates)
+        batch_id = self.hook.hand_out(candidates, batch)
+        if isinstance(batch, Batch):
+            batch.batch_id = batch_id
+        return batch
+
+    def _note_report(self) -> None:
+        stage = getattr(self.policy, "stage", None)
+        self.ledger.stage(stage, self.consumed)
+        self.ledger.report(self.consumed, self.epoch, stage, getattr(self.policy, "loss_threshold", None))
+
+    # -- state ---------------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict:
+        """Everything needed to go on as if never stopped, as plain containers and tensors (``torch.save`` it).
+
+        Position, refill buffer, policy with predictor and threshold, batches awaiting their report, ledger, and the random
+        states that shuffle and decide. A stream is read again up to its position on resuming (an iterable data set must
+        repeat itself); a map-style data set is not.
+        """
+        hook = self.hook.state_dict()  # settles what is still on its way, so it comes first
+        return pack({
+            "version": VERSION,
+            "granularity": self.granularity,
+            "policy": {"class": type(self.policy).__name__, "state": self.policy.state_dict()},
+            "source": self._source.state_dict(),
+            "buffer": self._buffer.state_dict(),
+            "hook": hook,
+            "ledger": self.ledger.state_dict(),
+            "epoch": self.epoch,
+            "set_epoch": self._set_epoch,
+            "consumed_before": self._consumed_before,
+            "running": self._running,
+            "exhausted": self._exhausted,
+        })  # fmt: skip
+
+    def load_state_dict(self, state: dict) -> None:
+        """Bring back what ``state_dict`` saved, in a loader built with the same arguments; the next ``iter`` goes on from there.
+
+        Raises ValueError where the state is of another version, policy, granularity or batch size, or (streams only) of
+        another number of workers.
+        """
+        if not isinstance(state, Mapping) or "version" not in state:
+            raise ValueError(f"this is no state of a FilteringDataLoader: {state!r:.80}; pass what state_dict() returned")
+        state = unpack(dict(state))
+        check_same("state version", state["version"], VERSION)
+        check_same("granularity", state["granularity"], self.granularity)
+        check_same("policy", state["policy"]["class"], type(self.policy).__name__)
+        self.policy.load_state_dict(state["policy"]["state"])
+        self._buffer.load_state_dict(state["buffer"])
+        if state["set_epoch"] is not None:
+            self.set_epoch(state["set_epoch"])
+        self._source.load_state_dict(state["source"], running=state["running"] and not state["exhausted"])
+        self.hook.load_state_dict(state["hook"])
+        self.ledger.load_state_dict(state["ledger"])
+        self.epoch, self._consumed_before = state["epoch"], state["consumed_before"]
+        self._running, self._exhausted, self._pass = state["running"], state["exhausted"], None
+        self._resuming = self._running
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_pass": None}
+
+
+class _Pass:
+    """The iterator over one pass; all its state lives in the loader, so that it can be saved at any batch."""
+
+    def __init__(self, loader: FilteringDataLoader):
+        self._loader = loader
+
+    def __iter__(self) -> _Pass:
+        return self
+
+    def __next__(self) -> Any:
+        loader = self._loader
+        if loader._pass is not self:
+            raise ValueError("this iterator is stale: its loader has begun another pass since; iterate over the newest one")
+        loader.ledger.enter("loader")
+        door = None
+        try:
+            batch = loader._next_batch()
+            door = "loader"
+            return batch
+        finally:
+            loader.ledger.leave(door)
+
+
+_ARGUMENTS = (
+    "dataset", "batch_size", "sampler", "batch_sampler", "num_workers", "collate_fn", "pin_memory", "drop_last", "timeout",
+    "worker_init_fn", "multiprocessing_context", "generator", "prefetch_factor", "persistent_workers", "pin_memory_device", "in_order",
+)  # fmt: skip
+
+
+def _check_arguments(dataset: Any, tokenizer: Any, granularity: Any, score_fn: Any) -> None:
+    if isinstance(dataset, Mapping):
+        raise TypeError(f"dataset is a mapping with the keys {sorted(map(str, dataset))[:8]}; pass one of its splits, e.g. dataset['train']")
+    if isinstance(dataset, (DataLoader, FilteringDataLoader)):
+        raise TypeError(f"dataset is a {type(dataset).__name__}; pass the data set it reads, and its arguments, instead")
+    if granularity not in GRANULARITIES:
+        raise ValueError(f"granularity={granularity!r} is not known; choose 'example' or 'batch'")
+    if tokenizer is not None and not (callable(tokenizer) and hasattr(tokenizer, "model_max_length")):
+        raise TypeError(
+            f"tokenizer must be one of transformers (a fast one), got {type(tokenizer).__name__}; wrap a tokenizers.Tokenizer in "
+            "transformers.PreTrainedTokenizerFast(tokenizer_object=…)"
+        )
+    if tokenizer is not None and getattr(tokenizer, "pad_token_id", 0) is None:
+        raise ValueError("the tokenizer has no padding token; set one first, e.g. tokenizer.pad_token = tokenizer.eos_token")
+    if score_fn is not None and not callable(score_fn):
+        raise TypeError(f"score_fn must be a function batch -> losses or logits, got {type(score_fn).__name__}")
+    if score_fn is not None and granularity == "batch":
+        raise ValueError("score_fn chooses examples before the refill; it needs granularity='example'")
+
+
+def _seed(seed: int | None, generator: torch.Generator | None) -> int:
+    if seed is not None:
+        return seed
+    return generator.initial_seed() if generator is not None else torch.initial_seed()
+
+
+def _vocabulary(tokenizer: Any) -> int | None:
+    return None if tokenizer is None else len(tokenizer)
+
+
+def _losses(scores: Any, candidates: Candidates) -> np.ndarray:
+    """What a ``score_fn`` returned as losses float32 ``[n]``; logits become cross entropy with the labels."""
+    n = len(candidates)
+    if not isinstance(scores, torch.Tensor) or scores.shape[:1] != (n,) or scores.ndim > 2:
+        got = list(scores.shape) if isinstance(scores, torch.Tensor) else type(scores).__name__
+        raise ValueError(f"score_fn must return losses [{n}] or logits [{n}, classes] for this batch, got {got}")
+    if scores.ndim == 2:
+        if candidates.labels is None:
+            raise ValueError("score_fn returned logits, but the rows have no class label; return losses [batch] instead")
+        labels = torch.from_numpy(candidates.labels).to(scores.device)
+        scores = torch.nn.functional.cross_entropy(scores.float(), labels, reduction="none")
+    losses = scores.detach().to("cpu", torch.float32).numpy()
+    return np.where(np.isfinite(losses), np.maximum(losses, 0), 0).astype(np.float32)

@@ -1,0 +1,164 @@
+"""Metrics: what a run is worth, in accuracy, time, energy and carbon; pure functions of plain numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+
+def agot(accuracy: float, base: float, full: float, t_norm: float, epsilon: float = 0.95) -> float:
+    """Accuracy gain over time: ``(accuracy - base) / (full - base) / t_norm ** (1 - epsilon)``.
+
+    accuracy, base, full: fractions in [0, 1] after this training, before any, and after training on everything.
+    t_norm: time over TrainAll's, > 0, no unit. epsilon: in [0, 1]; 1 takes no account of time.
+    Returns: a number without unit; TrainAll scores 1. Raises ValueError outside these ranges or if ``full == base``.
+    Source: online data filtering, equation 5.
+    """
+    for name, value in (("accuracy", accuracy), ("base", base), ("full", full), ("epsilon", epsilon)):
+        _fraction(name, value)
+    _positive("t_norm", t_norm)
+    if full == base:
+        raise ValueError(f"full and base are both {full}: AGOT measures a gain, so they must differ")
+    return float((accuracy - base) / (full - base) / t_norm ** (1 - epsilon))
+
+
+def modelled_t_norm(alpha_b: float, alpha_fb: float, t_f: float, t_b: float) -> float:
+    """Time over TrainAll's, modelled: ``(alpha_b * t_f + (1 - alpha_b - alpha_fb) * (t_f + t_b)) / (t_f + t_b)``.
+
+    alpha_b: share of the examples that skip only the backward pass. alpha_fb: share that skips both passes.
+    t_f, t_b: time of one forward and one backward pass, > 0, in any one unit.
+    Returns: a number in [0, 1]. Raises ValueError outside these ranges or if the shares add up to more than 1.
+    Source: online data filtering, section 5.1. The predictor's own time is not in it; measure that.
+    """
+    _fraction("alpha_b", alpha_b)
+    _fraction("alpha_fb", alpha_fb)
+    _positive("t_f", t_f)
+    _positive("t_b", t_b)
+    both = 1 - alpha_b - alpha_fb
+    if both < -1e-9:
+        raise ValueError(f"alpha_b + alpha_fb is {alpha_b + alpha_fb:g}: they are shares of one stream, at most 1 in all")
+    return float((alpha_b * t_f + max(both, 0.0) * (t_f + t_b)) / (t_f + t_b))
+
+
+def energy_kwh(hours: float, cpu_w: float, ram_w: float, gpu_w: float, gpus: int) -> float:
+    """Energy of a run in kWh: ``1.58 * hours * (cpu_w + ram_w + gpus * gpu_w) / 1000``.
+
+    hours: wall-clock time. cpu_w, ram_w, gpu_w: mean power in W of the processors, the memory and one GPU.
+    gpus: how many GPUs. All are >= 0, else ValueError. 1.58 is what a data centre draws per watt of computing.
+    Source: online data filtering, equation 6, after Strubell et al. 2019.
+    """
+    for name, value in (("hours", hours), ("cpu_w", cpu_w), ("ram_w", ram_w), ("gpu_w", gpu_w), ("gpus", gpus)):
+        _not_negative(name, value)
+    return float(1.58 * hours * (cpu_w + ram_w + gpus * gpu_w) / 1000)
+
+
+def co2e_lb(kwh: float) -> float:
+    """Carbon dioxide equivalent in pounds of ``kwh`` (>= 0, else ValueError) of United States grid energy: 0.954 a kWh.
+
+    Source: online data filtering, equation 6, after Strubell et al. 2019.
+    """
+    _not_negative("kwh", kwh)
+    return float(0.954 * kwh)
+
+
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """The indices of the points that no other point beats, by rising time.
+
+    points: ``[n]`` pairs (time, accuracy), finite. One point beats another if it is no slower and no less accurate,
+    and better in one of the two. Equal points do not beat each other: all of them are returned, by rising index.
+    Raises ValueError for pairs that are not finite numbers. No points, no front: ``[]``.
+    Source: online data filtering, section 5.2.
+    """
+    points = _pairs(points)
+    front: list[int] = []
+    for i in np.lexsort((np.arange(len(points)), -points[:, 1], points[:, 0])):
+        if not front or points[i, 1] > points[front[-1], 1] or (points[i] == points[front[-1]]).all():
+            front.append(int(i))
+    return front
+
+
+def agot_optimal(points: Sequence[tuple[float, float]], base: float, full: float, epsilon: float = 0.95) -> int:
+    """The index of the point with the highest `agot`; the first of equals.
+
+    points: ``[n]`` pairs (t_norm, accuracy), n >= 1. base, full, epsilon: as in `agot`, which raises the ValueErrors.
+    Source: online data filtering, section 5.2.
+    """
+    pairs = _pairs(points)
+    if not len(pairs):
+        raise ValueError("points is empty: give at least one (t_norm, accuracy) pair")
+    return int(np.argmax([agot(accuracy, base, full, t_norm, epsilon) for t_norm, accuracy in pairs]))
+
+
+def accuracy_interval(
+    correct: ArrayLike, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> tuple[float, float, float]:
+    """Mean accuracy and its bootstrap percentile interval: ``(mean, low, high)``, fractions.
+
+    correct: bool or float ``[n]``, 1 where the prediction is right; or ``[seeds, n]``, one row a training run on the
+    same n test examples. confidence: in (0, 1). resamples: >= 1. seed: of the bootstrap, not of the training.
+    Each resample draws n examples with replacement, and, given several rows, as many rows with replacement; one draw of
+    examples serves all rows of a resample. So the interval covers a new test set and a new training seed.
+    Raises ValueError for an empty array, another shape or values outside [0, 1].
+    Source: percentile bootstrap, Efron 1979.
+    """
+    values = np.asarray(correct, dtype=np.float64)
+    if values.ndim not in (1, 2) or values.size == 0:
+        raise ValueError(f"correct has shape {list(values.shape)}: give [n] or [seeds, n], neither of them 0")
+    if not ((values >= 0) & (values <= 1)).all():
+        raise ValueError("correct has values outside [0, 1]: give 1 for a right prediction and 0 for a wrong one")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence is {confidence}: give a number between 0 and 1, such as 0.95")
+    if resamples < 1:
+        raise ValueError(f"resamples is {resamples}: give at least 1")
+    values = np.atleast_2d(values)
+    rows, n = values.shape
+    rng = np.random.default_rng(seed)
+    means = np.empty(resamples)
+    for i in range(resamples):
+        drawn = values[0] if rows == 1 else values[rng.integers(rows, size=rows)].mean(axis=0)
+        means[i] = drawn[rng.integers(n, size=n)].mean()
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return float(values.mean()), float(low), float(high)
+
+
+def macro_f1(labels: ArrayLike, predictions: ArrayLike) -> float:
+    """The F1 score of each class, averaged with equal weight over the classes that occur in either array.
+
+    labels, predictions: ``[n]`` ints or strings, n >= 1. A class never rightly predicted scores 0.
+    Raises ValueError if the arrays are empty, not flat, or differ in length. Equals scikit-learn's ``f1_score``.
+    """
+    labels, predictions = np.asarray(labels), np.asarray(predictions)
+    if labels.ndim != 1 or labels.shape != predictions.shape or not len(labels):
+        given = f"labels {list(labels.shape)} and predictions {list(predictions.shape)}"
+        raise ValueError(f"{given}: give two flat arrays of the same length, at least 1")
+    _, ids = np.unique(np.concatenate([labels, predictions]), return_inverse=True)
+    true, predicted = ids[: len(labels)], ids[len(labels) :]
+    size = ids.max() + 1
+    hits = np.bincount(true[true == predicted], minlength=size)
+    return float(np.mean(2 * hits / (np.bincount(true, minlength=size) + np.bincount(predicted, minlength=size))))
+
+
+def _fraction(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} is {value}: give a fraction between 0 and 1 (a percentage divided by 100)")
+
+
+def _positive(name: str, value: float) -> None:
+    if not (value > 0 and math.isfinite(value)):
+        raise ValueError(f"{name} is {value}: give a finite number above 0")
+
+
+def _not_negative(name: str, value: float) -> None:
+    if not (value >= 0 and math.isfinite(value)):
+        raise ValueError(f"{name} is {value}: give a finite number, 0 or above")
+
+
+def _pairs(points: Sequence[tuple[float, float]]) -> np.ndarray:
+    pairs = np.asarray(points, dtype=np.float64).reshape(-1, 2) if len(points) == 0 else np.asarray(points, np.float64)
+    if pairs.ndim != 2 or pairs.shape[1] != 2 or not np.isfinite(pairs).all():
+        raise ValueError(f"points has shape {list(pairs.shape)}: give finite (time, accuracy) pairs, shape [n, 2]")
+    return pairs

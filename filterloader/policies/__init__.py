@@ -1,0 +1,15 @@
+"""Policies: one decision rule a file; ``POLICIES`` maps each name to its class."""
+
+from filterloader.policies.auto_threshold import AutoThreshold
+from filterloader.policies.fixed_threshold import FixedThreshold
+from filterloader.policies.random import Random
+from filterloader.policies.three_stage import ThreeStage
+from filterloader.policies.train_all import TrainAll
+
+POLICIES = {
+    "train_all": TrainAll,
+    "random": Random,
+    "fixed_threshold": FixedThreshold,
+    "auto_threshold": AutoThreshold,
+    "three_stage": ThreeStage,
+}

@@ -1,0 +1,198 @@
+"""Reader: turns the rows of a data set into candidates; it runs inside the data loader's workers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import chain
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import get_worker_info
+
+from filterloader.candidates import Candidates, Ragged
+
+_UNLIMITED = 1_000_000  # tokenizers without a limit report a model_max_length of about 1e30
+
+
+class Passed(NamedTuple):
+    """Stands for a block that a resumed stream had already consumed: read, but not decoded again."""
+
+    worker: int
+
+
+class Reader:
+    """A collate function that makes a list of rows into ``Candidates``.
+
+    tokenizer, text, label: see ``FilteringDataLoader``. collate_fn: the user's, or None. collate_here: make the batch now
+    (no decision will change it), else keep what the batch is made from. words: whether a policy wants to see the words.
+    single: rows come one by one (``batch_size=None``).
+    """
+
+    def __init__(self, *, tokenizer, text, label, collate_fn, default_collate, collate_here, words, single):
+        self.tokenizer, self.text, self.label = tokenizer, text, label
+        self.collate_fn, self.default_collate = collate_fn, default_collate
+        self.collate_here, self.words, self.single = collate_here, words, single
+        self.passed: dict[int, int] = {}  # blocks to pass over, by worker, before the first one that counts
+        self._passed_here: int | None = None
+
+    def restart(self, passed: dict[int, int]) -> None:
+        """Begin a pass in which the first ``passed[worker]`` blocks of each worker were consumed before."""
+        self.passed, self._passed_here = dict(passed), None
+
+    def __call__(self, rows: Any) -> Candidates | Passed:
+        worker = get_worker_info()
+        worker_id = -1 if worker is None else worker.id
+        if self._passed_here is None:
+            self._passed_here = self.passed.get(worker_id, 0)
+        if self._passed_here > 0:
+            self._passed_here -= 1
+            return Passed(worker_id)
+        candidates = self._read(rows)
+        candidates.worker = worker_id
+        return candidates
+
+    def _read(self, rows: Any) -> Candidates:
+        listed = [rows] if self.single else rows if isinstance(rows, list) else list(rows)
+        ours = self.collate_fn is None and (self.tokenizer is not None or _has(listed[0], "input_ids"))
+        if ours:
+            return self._columns(listed)
+        tokens = self._tokens(listed) if self.words else None
+        found = Candidates(n=len(listed), labels=_class_labels(self._labels(listed)), tokens=tokens)
+        if self.collate_here:
+            found.batch = (self.collate_fn or self.default_collate)(rows)
+        else:
+            found.rows = listed
+        return found
+
+    def _columns(self, rows: list) -> Candidates:
+        labels = self._labels(rows)
+        if self.tokenizer is not None and not _has(rows[0], "input_ids"):
+            columns = {name: _ragged(values, np.int64) for name, values in self._encode(rows).items()}
+        else:
+            columns = {name: _column(name, rows) for name in rows[0] if name not in (self.label, "labels")}
+        tokens = columns.pop("input_ids")
+        if not isinstance(tokens, Ragged) or tokens.values.dtype != np.int64:
+            raise ValueError(f"input_ids must hold a list of whole numbers in each row, got {rows[0]['input_ids']!r:.80}")
+        if labels is not None:
+            columns["labels"] = _convert("labels", labels)
+        columns = {name: column for name, column in columns.items() if column is not None}
+        return Candidates(n=len(rows), columns=columns, labels=_class_labels(columns.get("labels")), tokens=tokens)
+
+    def _tokens(self, rows: list) -> Ragged | None:
+        if _has(rows[0], "input_ids"):
+            return _convert("input_ids", [row["input_ids"] for row in rows])
+        if self.tokenizer is not None:
+            return _ragged(self._encode(rows)["input_ids"], np.int64)
+        return None
+
+    def _encode(self, rows: list) -> dict[str, list]:
+        limit = getattr(self.tokenizer, "model_max_length", None)
+        texts = [self._texts(rows, name) for name in (self.text if isinstance(self.text, tuple) else (self.text,))]
+        return self.tokenizer(
+            *texts, truncation=bool(limit and limit < _UNLIMITED), padding=False, return_attention_mask=False
+        )
+
+    def _texts(self, rows: list, name: Any) -> list[str]:
+        if name is None and isinstance(rows[0], str):
+            texts = rows
+        else:
+            name = "text" if name is None else name
+            texts = [_get(row, name, "text") for row in rows]
+        for text in texts:
+            if not isinstance(text, str):
+                raise ValueError(
+                    f"text column {name!r} must hold strings to tokenize, got {type(text).__name__} ({text!r:.60}); "
+                    "name the column of raw text with text=, or clean the data"
+                )
+        return texts
+
+    def _labels(self, rows: list) -> list | None:
+        row = rows[0]
+        if self.label is None:
+            return None
+        if isinstance(row, Mapping):
+            name = self.label if self.label in row else "labels" if "labels" in row else None
+            if name is None:
+                if self.label == "label":
+                    return None
+                raise ValueError(_no_column("label", self.label, row))
+            return [_get(row, name, "label") for row in rows]
+        if isinstance(self.label, int) and isinstance(row, (tuple, list)):
+            return [_get(row, self.label, "label") for row in rows]
+        return None
+
+
+def _has(row: Any, name: str) -> bool:
+    return isinstance(row, Mapping) and name in row
+
+
+def _get(row: Any, name: Any, argument: str) -> Any:
+    try:
+        return row[name]
+    except (KeyError, IndexError, TypeError):
+        raise ValueError(_no_column(argument, name, row)) from None
+
+
+def _no_column(argument: str, name: Any, row: Any) -> str:
+    there = f"the row has the columns {sorted(map(str, row))}" if isinstance(row, Mapping) else f"the row is a {type(row).__name__}"
+    return f"{argument}={name!r} names no column: {there}; pass {argument}= one of them"
+
+
+def _ragged(rows: list, dtype) -> Ragged:
+    offsets = np.zeros(len(rows) + 1, np.int64)
+    np.cumsum([len(row) for row in rows], out=offsets[1:])
+    if isinstance(rows[0], np.ndarray):
+        return Ragged(np.concatenate(rows).astype(dtype, copy=False), offsets)
+    return Ragged(np.fromiter(chain.from_iterable(rows), dtype, int(offsets[-1])), offsets)
+
+
+def _column(name: str, rows: list) -> np.ndarray | Ragged | None:
+    return _convert(name, [_get(row, name, "column") for row in rows])
+
+
+def _convert(name: str, values: list) -> np.ndarray | Ragged | None:
+    """One column as an array ``[n, …]``, or ragged where its rows differ in length; None for what is no number."""
+    first = values[0]
+    if isinstance(first, torch.Tensor):
+        values = [value.numpy(force=True) for value in values]
+    elif isinstance(first, (list, tuple)) and first and isinstance(first[0], (list, tuple, np.ndarray)):
+        values = [np.asarray(value) for value in values]
+    first = values[0]
+    if isinstance(first, (str, bytes, Mapping)) or first is None:
+        if name == "labels":
+            raise ValueError(
+                f"labels must be numbers, got {first!r}; map each class to an integer first "
+                "(datasets: `class_encode_column`), or name the right column with label="
+            )
+        return None
+    if isinstance(first, np.ndarray) and first.ndim != 1:
+        return _narrow(np.stack(values))
+    if isinstance(first, (list, tuple, np.ndarray)):
+        kinds = [value for value in values if len(value)]
+        if kinds and isinstance(kinds[0][0], (str, bytes, Mapping)):
+            return None
+        floats = any(isinstance(v[0], (float, np.floating)) for v in kinds)
+        return _ragged(values, np.float32 if floats else np.int64)
+    return _narrow(np.asarray(values))
+
+
+def _narrow(array: np.ndarray) -> np.ndarray:
+    """Integers as int64, real numbers as float32: what models take."""
+    if array.dtype.kind in "bui":
+        return array.astype(np.int64, copy=False)
+    if array.dtype.kind == "f":
+        return array.astype(np.float32, copy=False)
+    raise ValueError(f"a column must hold numbers, got dtype {array.dtype}: {array.flat[0]!r}")
+
+
+def _class_labels(labels: Any) -> np.ndarray | None:
+    """Labels as int64 ``[n]`` where each example has one class; None for real, multi-label or token-level ones."""
+    if isinstance(labels, list):
+        try:
+            labels = np.asarray([value.item() if isinstance(value, (torch.Tensor, np.generic)) else value for value in labels])
+        except (ValueError, TypeError, RuntimeError):
+            return None
+    if not isinstance(labels, np.ndarray) or labels.ndim != 1 or labels.dtype.kind not in "iub":
+        return None
+    return labels.astype(np.int64, copy=False)
