@@ -18,11 +18,11 @@ SPLITS = {"train": ("train",), "validation": ("validation", "valid", "val", "dev
 TEXTS = (  # column names known to hold the text, first match wins
     ("text", "text_pair"),
     ("text",),
-    ("sentence",),
     ("sentence1", "sentence2"),
-    ("question", "sentence"),
     ("question1", "question2"),
+    ("question", "sentence"),
     ("premise", "hypothesis"),
+    ("sentence",),
     ("tokens",),
 )
 
@@ -129,20 +129,17 @@ def _read_files(files: list[Path]) -> Dataset:
     datasets.disable_progress_bars()
     try:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache:
-            rows = datasets.load_dataset(
-                READERS[ending],
-                data_files=[str(file) for file in files],
-                split="train",
-                cache_dir=cache,
-                keep_in_memory=True,
-                **options,
-            )
+            names = [str(file) for file in files]
+            builder = datasets.load_dataset_builder(READERS[ending], data_files=names, cache_dir=cache, **options)
+            builder.download_and_prepare()
+            full = builder.info.splits["train"].num_examples > 0
+            rows = builder.as_dataset("train", in_memory=True) if full else None
     except Exception as error:
         raise ValueError(f"cannot read {_listing(files)} as {ending[1:]}: {_cause(error)}") from error
     finally:
         if not bars:
             datasets.enable_progress_bars()
-    if not len(rows):
+    if rows is None:
         raise ValueError(f"{files[0]} has no rows: give a file with some")
     return rows
 
@@ -179,7 +176,9 @@ def _text_columns(data, rows: Dataset, text: str | tuple[str, ...] | None, label
         text = next((names for names in TEXTS if set(names) <= set(there) - {label}), None)
         strings = [name for name in there if name != label and _is_text(rows.features[name])]
         if text is None and len(strings) != 1:
-            raise ValueError(f"cannot tell which of the columns {_listing(there)} of {data} is the text: name it with text=")
+            raise ValueError(
+                f"cannot tell which of the columns {_listing(there)} of {data} is the text: name it with text="
+            )
         text = text or (strings[0],)
     text = (text,) if isinstance(text, str) else tuple(text)
     if len(text) not in (1, 2):
@@ -214,7 +213,9 @@ def _columns(where: str, rows: Dataset, text: tuple[str, ...], label: str) -> di
             what = "label" if name == label else "text"
             raise ValueError(f"row {null + 1} of {where} has no {what} in column {name!r}: fill it in or drop the row")
         if name != label and not all(isinstance(value, str) for value in columns[name]):
-            raise ValueError(f"column {name!r} of {where} holds {rows.features[name]}: name a column of text with text=")
+            raise ValueError(
+                f"column {name!r} of {where} holds {rows.features[name]}: name a column of text with text="
+            )
     return columns
 
 
@@ -235,7 +236,9 @@ def _number(data, labels: list[list], feature) -> tuple[tuple[str, ...], list[np
     if kinds == ["float"] and all(value.is_integer() for value in values):
         values, kinds = {int(value) for value in values}, ["int"]
     if kinds not in (["str"], ["int"], ["bool"]):
-        raise ValueError(f"the labels of {data} are of type {' and '.join(kinds)}: give strings or integers, one kind only")
+        raise ValueError(
+            f"the labels of {data} are of type {' and '.join(kinds)}: give strings or integers, one kind only"
+        )
     if len(values) < 2:
         raise ValueError(f"the labels of {data} are all {values.pop()!r}: give at least two classes")
     ids = {value: i for i, value in enumerate(sorted(values))}
@@ -247,7 +250,10 @@ def _number(data, labels: list[list], feature) -> tuple[tuple[str, ...], list[np
 def _split(ids: np.ndarray, share: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Row numbers to keep and to test on, ``share`` of each class; a class keeps at least one row to train on."""
     order = rng.permutation(len(ids))
-    tested = [rows[: min(round(share * len(rows)), len(rows) - 1)] for rows in (order[ids[order] == c] for c in np.unique(ids))]
+    tested = [
+        rows[: min(round(share * len(rows)), len(rows) - 1)]
+        for rows in (order[ids[order] == c] for c in np.unique(ids))
+    ]
     drawn = np.sort(np.concatenate(tested))
     if not len(drawn):
         raise ValueError(f"{len(ids)} rows are too few to test on {share:g} of each class: give more, or a test file")

@@ -48,7 +48,9 @@ def sentences(per_library: int = 2000, seed: int = 0) -> tuple[list[dict], list[
     names = [name for name in LIBRARIES if found[name]]
     if len(names) < 2:
         missing = ", ".join(name for name in LIBRARIES if name not in names)
-        raise ValueError(f"found docstrings of {names}, none of {missing}: classes need two libraries, with their .py files")
+        raise ValueError(
+            f"found docstrings of {names}, none of {missing}: classes need two libraries, with their .py files"
+        )
     owners = Counter(key for name in names for key in found[name])
     rng = np.random.default_rng(seed)
     rows = []

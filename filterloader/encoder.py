@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 
 import torch
 import transformers
@@ -18,7 +20,13 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-SPECIAL = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
+SPECIAL = {
+    "pad_token": "[PAD]",
+    "unk_token": "[UNK]",
+    "cls_token": "[CLS]",
+    "sep_token": "[SEP]",
+    "mask_token": "[MASK]",
+}
 
 
 def wordpiece(texts: Iterable[str], vocab_size: int = 4000, max_length: int = 64) -> PreTrainedTokenizerFast:
@@ -35,16 +43,7 @@ def wordpiece(texts: Iterable[str], vocab_size: int = 4000, max_length: int = 64
         raise ValueError(f"vocab_size is {vocab_size}: give at least 100, room for letters and special tokens")
     if max_length < 3:
         raise ValueError(f"max_length is {max_length}: give at least 3, room for [CLS], a word and [SEP]")
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.decoder = decoders.WordPiece()
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=vocab_size, special_tokens=list(SPECIAL.values()), limit_alphabet=vocab_size // 4, show_progress=False
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    if tokenizer.get_vocab_size() == len(SPECIAL):
-        raise ValueError("texts has no words: give at least one text that is not blank")
+    tokenizer = _bert(models.WordPiece(_vocabulary(list(texts), vocab_size), unk_token="[UNK]"))
     marks = [(mark, tokenizer.token_to_id(mark)) for mark in ("[CLS]", "[SEP]")]
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=marks
@@ -106,9 +105,7 @@ def pretrained(
     try:
         with _quiet(), _seeded(seed):
             tokenizer = AutoTokenizer.from_pretrained(name)
-            model = AutoModelForSequenceClassification.from_pretrained(
-                name, ignore_mismatched_sizes=True, **labels
-            )
+            model = AutoModelForSequenceClassification.from_pretrained(name, ignore_mismatched_sizes=True, **labels)
     except Exception as error:  # OSError, ValueError, KeyError, safetensors' own: all mean "no model there"
         cause = str(error).strip().splitlines() or [type(error).__name__]
         expected = "a folder with config.json, weights and tokenizer files, or a hub name that can be fetched"
@@ -118,6 +115,37 @@ def pretrained(
         tokenizer.pad_token = tokenizer.eos_token
     model.config.pad_token_id = tokenizer.pad_token_id
     return tokenizer, model
+
+
+def _bert(model: models.WordPiece) -> Tokenizer:
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    return tokenizer
+
+
+def _vocabulary(texts: list[str], size: int) -> dict[str, int]:
+    """Word -> id: special tokens, letters, then merges.
+
+    The trainer numbers letters inside words (``##a``) in the order of a hash map, another one in each call, and breaks
+    ties between merges by number. Handing it all letters as special tokens fixes their numbers, and so the result.
+    """
+    tokenizer = _bert(models.WordPiece(unk_token="[UNK]"))
+    counts = Counter(chain.from_iterable(map(tokenizer.normalizer.normalize_str, texts)))
+    counts = {letter: count for letter, count in counts.items() if not letter.isspace()}
+    letters = sorted(sorted(counts, key=lambda letter: (-counts[letter], letter))[: size // 4])
+    if not letters:
+        raise ValueError("texts has no words: give at least one text that is not blank")
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=size,
+        special_tokens=[*SPECIAL.values(), *letters, *(f"##{letter}" for letter in letters)],
+        initial_alphabet=letters,
+        limit_alphabet=len(letters),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer.get_vocab()
 
 
 def _labels(classes: int | Sequence[str]) -> dict:

@@ -8,7 +8,7 @@ from filterloader.candidates import Bag, Candidates
 from filterloader.kernels import ragged
 
 FEATURES = ("auto", "tokens", "tokens*label")
-N_FEATURES = 2**18
+CROSSED = 2**18
 _UNKNOWN_VOCABULARY = 65_537
 
 
@@ -17,9 +17,10 @@ class TokenFeatures:
 
     Crossing tells "great" in a positive review from "great" in a negative one; the label is known before the forward pass,
     and on SST-2 crossing is the largest single gain of any feature. ``"auto"`` crosses where every example has one class
-    label. Word ``w`` of class ``c`` becomes ``(w + c · vocabulary) mod 2**18``, so small vocabularies never collide.
+    label. Word ``w`` of class ``c`` becomes ``(w + c · vocabulary) mod 2**18``, so small vocabularies never collide. Uncrossed,
+    there are as many features as token ids: a Bernoulli model counts every absent word, so features that cannot occur hurt.
 
-    kind: one of ``FEATURES``. vocabulary: number of token ids, None where not known.
+    kind: one of ``FEATURES``. vocabulary: number of token ids, None (2**16 + 1 are assumed) where not known.
     """
 
     def __init__(self, kind: str = "auto", *, vocabulary: int | None = None):
@@ -42,7 +43,6 @@ class TokenFeatures:
                 "name the label column with label=, or choose features='tokens'"
             )
         if self.kind == "tokens" or candidates.labels is None:
-            ids = ragged.fold(tokens.values, N_FEATURES)
-        else:
-            ids = ragged.cross_labels(tokens.values, tokens.offsets, np.ascontiguousarray(candidates.labels), self.stride, N_FEATURES)
-        return Bag(ids, tokens.offsets, N_FEATURES)
+            return Bag(ragged.fold(tokens.values, self.stride), tokens.offsets, self.stride)
+        labels = np.ascontiguousarray(candidates.labels)
+        return Bag(ragged.cross_labels(tokens.values, tokens.offsets, labels, self.stride, CROSSED), tokens.offsets, CROSSED)

@@ -45,7 +45,7 @@ class FilteringDataLoader:
     of raw text, or a pair of columns; None is ``"text"``. label: the column that becomes ``labels``; None for none.
     policy: what to train on; None is ``ThreeStage()``. granularity: ``"example"`` screens examples and refills dense batches
     of similar length; ``"batch"`` asks whether to yield each batch as it stands. features: what counts as a word (see
-    ``TokenFeatures``). score_fn: ``batch -> losses [batch] or logits [batch, classes]``, run without gradients on what passed
+    ``TokenFeatures``); None leaves it to the policy. score_fn: ``batch -> losses [batch] or logits [batch, classes]``, run without gradients on what passed
     the screening: the backward gate then decides before the refill, so that every batch is dense. seed: of shuffling and of
     the policy; None: the generator's, else torch's. total_examples: length of a stream that does not know its own.
     buffer_batches: batches of survivors held back to group similar lengths; None is 8 where the policy filters, and 0, batches
@@ -85,7 +85,7 @@ class FilteringDataLoader:
         label: str | int | None = "label",
         policy=None,
         granularity: str = "example",
-        features: str | Callable[[Candidates], Any] = "auto",
+        features: str | Callable[[Candidates], Any] | None = None,
         score_fn: Callable | None = None,
         seed: int | None = None,
         total_examples: int | None = None,
@@ -106,6 +106,7 @@ class FilteringDataLoader:
         if hasattr(self.policy, "bind"):
             self.policy.bind(_seed(self.seed, generator))
         self.granularity, self.score_fn, self.tokenizer = granularity, score_fn, tokenizer
+        features = getattr(self.policy, "features", "auto") if features is None else features
         self.features = features if callable(features) else TokenFeatures(features, vocabulary=_vocabulary(tokenizer))
 
         screens = getattr(self.policy, "gates_forward", True)

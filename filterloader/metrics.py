@@ -39,7 +39,9 @@ def modelled_t_norm(alpha_b: float, alpha_fb: float, t_f: float, t_b: float) -> 
     _positive("t_b", t_b)
     both = 1 - alpha_b - alpha_fb
     if both < -1e-9:
-        raise ValueError(f"alpha_b + alpha_fb is {alpha_b + alpha_fb:g}: they are shares of one stream, at most 1 in all")
+        raise ValueError(
+            f"alpha_b + alpha_fb is {alpha_b + alpha_fb:g}: they are shares of one stream, at most 1 in all"
+        )
     return float((alpha_b * t_f + max(both, 0.0) * (t_f + t_b)) / (t_f + t_b))
 
 

@@ -13,6 +13,7 @@ from filterloader.kernels import naive_bayes as kernel
 
 VERSION = 1
 NONE = np.empty(0)
+INT32, INT64 = np.dtype(np.int32), np.dtype(np.int64)
 
 
 class _NaiveBayes:
@@ -28,7 +29,7 @@ class _NaiveBayes:
         self.half_life = None if half_life is None else _real("half_life", half_life, 1e-10)
         self.calibrate = _flag("calibrate", calibrate)
         self._table = _aligned(self.n_features, self._columns)
-        self._state = np.zeros(kernel.SIZE)
+        self._state = np.zeros(kernel.LAST + 1)
         self._state[kernel.ALPHA] = self.alpha
         self._state[kernel.FIT_PRIOR] = self.fit_prior
         self._state[kernel.PERIOD] = 0 if self.half_life is None else max(1, round(self.half_life / 4))
@@ -85,16 +86,17 @@ class _NaiveBayes:
     def load_state_dict(self, state):
         """Continue as the instance that gave ``state``; ValueError where its class, version or settings differ."""
         mine = self.state_dict()
-        if missing := sorted(mine.keys() - state.keys()):
-            raise ValueError(f"state lacks {missing}; give what state_dict() of a {type(self).__name__} returned")
         for name, value in mine.items():
-            if isinstance(value, np.ndarray):
-                shape = np.shape(state[name])
-                if shape != value.shape and name != "frequent":
-                    raise ValueError(f"state has {name} of shape {shape}, this {type(self).__name__} {value.shape}")
-            elif state[name] != value:
+            if name not in state:
+                raise ValueError(f"state lacks {name!r}; give what state_dict() of a {type(self).__name__} returned")
+            if not isinstance(value, np.ndarray):
+                given, own, same = state[name], value, state[name] == value
+            else:
+                given, own = f"shape {np.shape(state[name])}", f"shape {value.shape}"
+                same = name == "frequent" or given == own
+            if not same:
                 raise ValueError(
-                    f"state has {name}={state[name]!r}, this {type(self).__name__} has {value!r}; "
+                    f"state has {name}={given!r}, this {type(self).__name__} has {own!r}; "
                     f"build it with the settings of the state"
                 )
         self._table[:, :2] = state["counts"]
@@ -124,7 +126,7 @@ class _NaiveBayes:
                 ids, offsets = X
             else:
                 raise ValueError(f"X is a tuple of {len(X)}; give a pair (ids, offsets), a Bag or a matrix")
-            return _indices("ids", ids, np.int32), _indices("offsets", offsets, np.int64), values
+            return _indices("ids", ids, INT32), _indices("offsets", offsets, INT64), values
         if not scipy.sparse.issparse(X):
             X = np.asarray(X)
         if X.ndim != 2 or X.shape[1] != self.n_features:
@@ -139,12 +141,12 @@ class _NaiveBayes:
         rows.eliminate_zeros()
         if self._counts and not (rows.data == 1.0).all():
             values = rows.data
-        return _indices("ids", rows.indices, np.int32), _indices("offsets", rows.indptr, np.int64), values
+        return _indices("ids", rows.indices, INT32), _indices("offsets", rows.indptr, INT64), values
 
     def _explain(self, bad, ids, offsets, y, weight):
         at, what = divmod(bad, 8)
         if what == kernel.WORD:
-            return f"ids[{at}] is {ids[at]}; allowed is 0 to {self.n_features - 1}: hash or clip it, or raise n_features"
+            return f"ids[{at}] is {ids[at]}; allowed is 0 to {self.n_features - 1}: hash ids or raise n_features"
         if what == kernel.LABEL:
             return f"y[{at}] is {y[at]:g}; allowed is 0 or 1"
         if what == kernel.HEAVY:
@@ -213,13 +215,15 @@ def _aligned(n, columns):
 
 
 def _indices(name, array, dtype):
-    """A contiguous one-dimensional array of the integers given."""
+    """A contiguous one-dimensional array of the integers given; given so already, it is not copied."""
     array = np.asarray(array)
+    if array.dtype is dtype and array.ndim == 1 and array.flags.c_contiguous and array.size:
+        return array
     if array.dtype.kind not in "iu" and array.size or array.ndim != 1:
         raise ValueError(f"{name} is {array.dtype} of shape {array.shape}; give integers in one dimension")
     if name == "offsets" and array.size == 0:
         raise ValueError("offsets is empty; give [n + 1] numbers, [0] for no rows")
-    if array.dtype.itemsize > np.dtype(dtype).itemsize or array.dtype.kind == "u":
+    if array.dtype.itemsize > dtype.itemsize or array.dtype.kind == "u":
         most = np.iinfo(dtype).max
         wild = (array > most) | (array < 0)
         if wild.any():

@@ -34,7 +34,9 @@ def write(path, rows):
     return path
 
 
-@pytest.mark.parametrize("ending", ["jsonl", "jsonl.gz", "json", "json.gz", "csv", "csv.gz", "tsv", "tsv.gz", "parquet"])
+@pytest.mark.parametrize(
+    "ending", ["jsonl", "jsonl.gz", "json", "json.gz", "csv", "csv.gz", "tsv", "tsv.gz", "parquet"]
+)
 def test_every_kind_of_file_reads_the_same(tmp_path, ending):
     task = load(write(tmp_path / f"mine.{ending}", ROWS))
     assert (task.name, task.text, task.label, task.classes) == ("mine", ("text",), "label", ("0", "1"))
@@ -76,7 +78,9 @@ def test_shards_are_read_in_order(tmp_path):
 
 
 def test_the_split_is_stratified_seeded_and_leaves_global_state(tmp_path):
-    file = write(tmp_path / "all.jsonl", [{"text": str(i), "label": "rare" if i < 10 else "common"} for i in range(100)])
+    file = write(
+        tmp_path / "all.jsonl", [{"text": str(i), "label": "rare" if i < 10 else "common"} for i in range(100)]
+    )
     state = np.random.get_state()[1].copy()
     task = load(file, test_share=0.2)
     assert np.bincount(task.test["label"]).tolist() == [18, 2]
@@ -90,7 +94,7 @@ def test_repeated_loads_see_changed_files_and_leave_nothing(tmp_path, monkeypatc
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", home)
     file = write(tmp_path / "mine.csv", ROWS)
     load(file)
-    write(file, [{"text": "new", "label": i} for i in (0, 1)] * 5)
+    write(file, [{"text": "new", "label": i} for i in (0, 1)] * 10)
     assert set(load(file).train["text"]) == {"new"}
     assert not home.exists()
 
@@ -138,7 +142,9 @@ def test_labels_become_ids_in_order(tmp_path, labels, classes):
     write(tmp_path / "test.jsonl", rows)
     task = load(tmp_path)
     assert task.classes == classes
-    assert [task.classes[i] for i in task.train["label"]] == [str(int(v) if isinstance(v, float) else v) for v in labels]
+    assert [task.classes[i] for i in task.train["label"]] == [
+        str(int(v) if isinstance(v, float) else v) for v in labels
+    ]
 
 
 def test_a_class_of_test_only_has_an_id(tmp_path):
@@ -149,7 +155,9 @@ def test_a_class_of_test_only_has_an_id(tmp_path):
 
 
 def test_class_names_of_a_parquet_file_are_kept(tmp_path):
-    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["bad", "good"])})
+    features = datasets.Features(
+        {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["bad", "good"])}
+    )
     datasets.Dataset.from_list(ROWS, features=features).to_parquet(tmp_path / "mine.parquet")
     assert load(tmp_path / "mine.parquet").classes == ("bad", "good")
 
@@ -247,7 +255,9 @@ def test_what_is_not_there(data, monkeypatch):
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("name", ["sst2", "qnli", "qqp", "ag_news", "atis", "snips", "amazon_multidomain", "yelp_sentences"])
+@pytest.mark.parametrize(
+    "name", ["sst2", "qnli", "qqp", "ag_news", "atis", "snips", "amazon_multidomain", "yelp_sentences"]
+)
 def test_benchmark_sets(name):
     if not (SHARED / name).is_dir():
         pytest.skip(f"the benchmark set {name} is not in {SHARED}")

@@ -9,20 +9,23 @@ import math
 
 import numpy as np
 from numba import njit
+from numpy.polynomial import Chebyshev, Polynomial
 
-DEGREE = 8  # Bernoulli: a word rarer than RARE in a class enters the sum over the vocabulary through a power series of
-RARE = 1.0 / 24.0  # this degree; the error is below (words a row) * RARE**DEGREE / (DEGREE + 1) = (words a row) * 1.1e-12
+# Bernoulli: words rarer than RARE in a class enter the sum over the vocabulary, log(1 - x / n), through a polynomial in
+# x / n, thus through the sums of their powers; it is off by less than 5e-13 times the words a row.
+DEGREE, RARE = 6, 1.0 / 24.0
+SERIES = Chebyshev.interpolate(lambda r: np.log1p(-r) / r, DEGREE - 1, [0.0, RARE]).convert(kind=Polynomial).coef
 
 ALPHA, FIT_PRIOR, PERIOD, CALIBRATE = 0, 1, 2, 3  # settings; PERIOD: examples between two forgettings, 0 for never
 SEEN, STAMP = 4, 5  # examples learnt; rows stamped
 COUNT, TOTAL = 6, 8  # one a class: weight of the rows; weight of the words (multinomial)
 CUT, SIFTED, LENGTH, POWERS = 10, 12, 14, 16  # one a class (Bernoulli): rare means count <= CUT; rows + alpha when that
 SLOPE = POWERS + 2 * DEGREE  # was set; number of frequent words; sums of the powers 1..DEGREE of the rare counts
-BIAS, CURVE, WEIGHT, SQUARE = SLOPE + 1, SLOPE + 2, SLOPE + 5, SLOPE + 6  # calibration: curvature (3), weight, squares
-SIZE = SQUARE + 1
+BIAS, CURVE, WEIGHT, SIZES = SLOPE + 1, SLOPE + 2, SLOPE + 5, SLOPE + 6  # calibration: curvature (3), weight, |scores|
+LAST = SIZES
 
 DECAY = 2.0**-0.25  # one forgetting; four of them are a half-life
-MEMORY = 0.999  # calibration: what is kept of the past, an example
+MEMORY, BRIEF = 0.999, 0.99  # calibration: what is kept of the past, an example, and of the size of past scores
 RIDGE, LIMIT, STRIDE = 1.0, 8.0, 1.0  # calibration: curvature added, largest standardised score, largest step
 TINY = 1e-200  # a product smaller than this becomes a logarithm
 
@@ -71,10 +74,10 @@ def log_prior(state):
 
 @njit(cache=True, error_model="numpy")
 def standardise(state, score):
-    """A raw score over the running root mean square of the scores; 0 while that, or the score, says nothing."""
-    if state[SQUARE] == 0.0 or not math.isfinite(score):
+    """A raw score over the running mean size of scores; 0 while that, or the score, says nothing."""
+    if state[SIZES] == 0.0 or not math.isfinite(score):
         return 0.0
-    return max(-LIMIT, min(LIMIT, score * math.sqrt(state[WEIGHT] / state[SQUARE])))
+    return max(-LIMIT, min(LIMIT, score * state[WEIGHT] / state[SIZES]))
 
 
 @njit(cache=True, error_model="numpy")
@@ -101,8 +104,8 @@ def calibrate(state, score, label, weight):
     state[SLOPE] += max(-STRIDE, min(STRIDE, scale * (one * z - z1)))
     state[BIAS] += max(-STRIDE, min(STRIDE, scale * (zz - z1 * z)))
     if math.isfinite(score):
-        state[WEIGHT] = MEMORY * state[WEIGHT] + weight
-        state[SQUARE] = MEMORY * state[SQUARE] + weight * score * score
+        state[WEIGHT] = BRIEF * state[WEIGHT] + weight
+        state[SIZES] = BRIEF * state[SIZES] + weight * abs(score)
 
 
 @njit(cache=True, error_model="numpy")
@@ -272,7 +275,7 @@ def absence(table, state, frequent, c):
     power = 1.0
     for k in range(DEGREE):
         power *= inverse
-        total -= state[POWERS + c * DEGREE + k] * power / (k + 1)
+        total += SERIES[k] * power * state[POWERS + c * DEGREE + k]
     return total + math.log(product)
 
 
@@ -287,12 +290,12 @@ def bernoulli_row(table, state, ids, start, stop, many):
         up, down = 1.0, 1.0
         for j in range(first, min(first + many, stop)):
             f = ids[j]
-            if table[f, 2] == stamp:
-                continue
-            table[f, 2] = stamp
             x0, x1 = table[f, 0], table[f, 1]
-            up *= (x1 + alpha) * (n0 - x0 + alpha)
-            down *= (x0 + alpha) * (n1 - x1 + alpha)
+            pro, contra = (x1 + alpha) * (n0 - x0 + alpha), (x0 + alpha) * (n1 - x1 + alpha)
+            new = table[f, 2] != stamp
+            table[f, 2] = stamp
+            up *= pro if new else 1.0
+            down *= contra if new else 1.0
         total += math.log(up / down)
     return total
 

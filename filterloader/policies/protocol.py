@@ -18,6 +18,7 @@ class Policy(Protocol):
       sampler made them.
     - ``gates_backward: bool = True``: whether ``judge`` can drop anything now. While it cannot, no decision waits for the
       losses, and a loss on a GPU is learnt from when it arrives.
+    - ``features: str = "auto"``: the kind of words it wants where the user names none.
     - ``needs_words: bool = True``: whether it reads ``candidates.bag``.
     - ``stage: str``, ``loss_threshold: float | None``, ``scalars() -> dict[str, float]``: shown in the ledger.
     - ``bind(seed)``: called once by the loader; a policy without a seed of its own takes this one.

@@ -66,6 +66,8 @@ class ThreeStage:
         self.cutoff, self.audit = share("cutoff", cutoff), share("audit", audit)
         self.backward_gate, self.in_sample = bool(backward_gate), bool(in_sample)
         self.seed = None if seed is None else whole("seed", seed, low=0)
+        bernoulli = predictor == "bernoulli" or isinstance(predictor, BernoulliNB)
+        self.features = "tokens" if bernoulli else "auto"  # a Bernoulli model is lost in a feature space far larger than its words
         self._predictor = None if predictor == "bernoulli" else predictor
         self._warmup = Warmup(warmup)
         self._gate = Gate(window, alt=alt, margin=margin)
@@ -79,7 +81,7 @@ class ThreeStage:
     def reference_script(cls, **settings) -> ThreeStage:
         """The choices of the authors' published script where they differ from their paper: a Bernoulli model, a threshold
         over the last 128 example losses that counts the current batch and stands still after the warm-up, the gate measured
-        on the batch just learnt (W = 8, ALT = 0.3), no audit. Use it with ``batch_size=8, features="tokens"``."""
+        on the batch just learnt (W = 8, ALT = 0.3), no audit. Use it with ``batch_size=8``."""
         threshold = MovingAverageThreshold(128, unit="example", include_current=True, frozen=True)
         script = {"threshold": threshold, "predictor": "bernoulli", "alt": 0.3, "in_sample": True, "audit": 0.0}
         return cls(**{**script, **settings})
