@@ -161,7 +161,7 @@ def _paragraphs(docstring: str) -> Iterator[str]:
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """No garbage collection: syntax trees are many objects without cycles; walking the heap for each doubles the time."""
+    """No garbage collection: syntax trees are many objects without cycles, and walking the heap for them takes as long."""
     was = gc.isenabled()
     gc.disable()
     try:

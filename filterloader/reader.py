@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from tokenizers import Tokenizer
 from torch.utils.data import get_worker_info
 
 from filterloader.candidates import Candidates, Ragged
@@ -33,6 +34,9 @@ class Reader:
         self.tokenizer, self.text, self.label = tokenizer, text, label
         self.collate_fn, self.default_collate = collate_fn, default_collate
         self.collate_here, self.words, self.single = collate_here, words, single
+        limit = getattr(tokenizer, "model_max_length", None)
+        self._limit = limit if limit and limit < _UNLIMITED else None
+        self._bulk = self._fast_copy()
         self.passed: dict[int, int] = {}  # blocks to pass over, by worker, before the first one that counts
         self._passed_here: int | None = None
 
@@ -87,11 +91,25 @@ class Reader:
         return None
 
     def _encode(self, rows: list) -> dict[str, list]:
-        limit = getattr(self.tokenizer, "model_max_length", None)
         texts = [self._texts(rows, name) for name in (self.text if isinstance(self.text, tuple) else (self.text,))]
-        return self.tokenizer(
-            *texts, truncation=bool(limit and limit < _UNLIMITED), padding=False, return_attention_mask=False
-        )
+        if self._bulk is None:
+            return self.tokenizer(*texts, truncation=self._limit is not None, padding=False, return_attention_mask=False)
+        encoded = self._bulk.encode_batch_fast(texts[0] if len(texts) == 1 else list(zip(*texts, strict=True)))
+        columns = {"input_ids": [one.ids for one in encoded]}
+        if "token_type_ids" in self.tokenizer.model_input_names:
+            columns["token_type_ids"] = [one.type_ids for one in encoded]
+        return columns
+
+    def _fast_copy(self) -> Any:
+        """A copy of the Rust tokenizer, so that nobody else's padding or truncation settings reach it; None for a slow one."""
+        if not getattr(self.tokenizer, "is_fast", False):
+            return None
+        copy = Tokenizer.from_str(self.tokenizer.backend_tokenizer.to_str())
+        copy.no_padding()
+        copy.no_truncation()
+        if self._limit is not None:
+            copy.enable_truncation(self._limit, strategy="longest_first", direction=self.tokenizer.truncation_side)
+        return copy
 
     def _texts(self, rows: list, name: Any) -> list[str]:
         if name is None and isinstance(rows[0], str):

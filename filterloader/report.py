@@ -31,8 +31,8 @@ PANELS = 12  # in one picture, at most
 class Run:
     """One training run as its ledger wrote it down.
 
-    path: the file. settings: what the start line says of the run (``policy``, ``seed``, …). events: all lines, ``time`` in
-    seconds since the first start, resumed runs laid end to end. note: what was skipped in reading, or None.
+    path: the file. settings: what the start line says of the run (``policy``, ``seed``, …). events: all lines, ``time``
+    in seconds since the first start, resumed runs laid end to end. note: what was skipped in reading, or None.
     """
 
     path: Path
@@ -61,7 +61,7 @@ class Run:
 def read_run(path: str | Path) -> Run:
     """Read one JSON-lines file that a ledger wrote.
 
-    A half-written line, where a run was killed, is skipped and noted: the last one, or one that a resumed run went on from.
+    A half-written line, where a run was killed, is skipped and noted: the last, or one that a resumed run went on from.
     Raises ValueError, with the line number, for anything else that is not an event; for a missing or an empty file.
     """
     path = Path(path)
@@ -166,7 +166,7 @@ COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {  # key -> heading, how 
 def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> str:
     """An aligned text table, one line a row under a line of headings; None and nan are written "-".
 
-    rows: mappings. columns: the keys to show, in order; by default those of `COLUMNS` that any row knows, then the rest.
+    rows: mappings. columns: the keys to show, in order; by default those of `COLUMNS` that a row knows, then the rest.
     An accuracy is followed by its interval where the row has ``accuracy_low`` and ``accuracy_high``.
     """
     if columns is None:

@@ -1,0 +1,222 @@
+"""The command line: ``filterloader train`` and ``filterloader report``."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import inspect
+import json
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+SMALL = {"lr": 1e-3, "max_length": 64}
+PRETRAINED = {"lr": 5e-5, "max_length": 128}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0, 2 for bad input (one line on stderr), 130 when interrupted."""
+    given = _parser().parse_args(arguments)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    warnings.showwarning = lambda message, *_: _say(f"note: {message}")
+    try:
+        return given.run(given)
+    except (ValueError, TypeError, FileNotFoundError, PermissionError) as error:
+        if os.environ.get("FILTERLOADER_TRACEBACK"):
+            raise
+        _say(f"filterloader {given.command}: error: {' '.join(str(error).split())}")
+        return 2
+    except KeyboardInterrupt:
+        _say("interrupted")
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="filterloader", description="Finetune a language model on only the examples that still teach it.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="{train,report}")
+    train = commands.add_parser(
+        "train",
+        help="train under a policy, beside training on everything and an equal-budget random control",
+        description="Train a text classifier three times: on everything (train_all), under a policy, and on a random share that costs as "
+        "much time as the policy took. Prints accuracy and cost side by side. Without arguments: a small encoder learns from which "
+        "library a sentence of documentation comes; about a minute on 2 cores, nothing is downloaded.",
+    )  # fmt: skip
+    add = train.add_argument
+    add("--model", help="a directory or hub name of a pretrained encoder (default: a small one, trained from nothing)")
+    add("--data", help="a folder or file of JSON lines, CSV, TSV or Parquet (.gz allowed), or a hub name (default: docstring sentences)")
+    add("--text", nargs="+", metavar="COLUMN", help="the text column, or a pair of them (default: found by its usual names)")
+    add("--label", default="label", metavar="COLUMN", help="the label column (default: label)")
+    add("--policy", default="three_stage", metavar="NAME", help="train_all, random, fixed_threshold, auto_threshold or three_stage (default)")
+    add("--option", action="append", default=[], metavar="NAME=VALUE", help="a setting of the policy, e.g. --option warmup=0.2; repeatable")
+    add("--granularity", choices=("example", "batch"), default="example", help="decide on examples (default) or on whole batches")
+    add("--epochs", type=_count, default=1, help="passes over the data (default: 1)")
+    add("--batch-size", type=_count, default=32, help="examples a batch (default: 32)")
+    add("--lr", type=_rate, help=f"peak learning rate (default: {PRETRAINED['lr']:g}, small encoder {SMALL['lr']:g})")
+    add("--max-length", type=_count, help=f"tokens kept of a text (default: {PRETRAINED['max_length']}, small encoder {SMALL['max_length']})")
+    add("--limit", type=_count, metavar="N", help="use only N training examples")
+    add("--seeds", nargs="+", type=_seed, metavar="SEED", help="one run of everything for each seed, e.g. --seeds 0 1 2 (default: 0 1 2, with --model or --data: 0)")
+    add("--threads", type=_count, help="CPU threads for torch (default: torch's own choice)")
+    add("--out", metavar="DIR", help="keep the ledger of each run, results.json and the table there")
+    train.set_defaults(run=_train)
+    report = commands.add_parser("report", help="print a table of finished runs and draw them", description="Print a table of runs, and draw "
+                                 "loss and threshold, kept shares, and accuracy against time (needs the 'report' extra).")  # fmt: skip
+    report.add_argument("paths", nargs="+", metavar="RUN", help="ledgers (.jsonl), or folders of them")
+    report.add_argument("--out", metavar="DIR", help="where the pictures go (default: beside the first run)")
+    report.add_argument("--no-pictures", action="store_true", help="print the table only")
+    report.set_defaults(run=_report)
+    return parser
+
+
+def _train(given: argparse.Namespace) -> int:
+    from filterloader.policies import POLICIES
+
+    if given.policy not in POLICIES:
+        raise ValueError(f"--policy {given.policy!r} is not known; choose one of {', '.join(POLICIES)}")
+    policy = _configured(POLICIES[given.policy], given.option)
+    out = None if given.out is None else Path(given.out)
+    if out is not None and out.exists() and not out.is_dir():
+        raise ValueError(f"--out {given.out} is a file; name a folder")
+
+    import torch
+
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    from filterloader import experiment, report
+
+    task, tokenizer_and_model, defaults = _task(given)
+    seeds = given.seeds or ([0] if given.model or given.data else [0, 1, 2])
+    recipe = experiment.Recipe(text=task.text if len(task.text) > 1 else task.text[0], label=task.label, epochs=given.epochs,
+                               batch_size=given.batch_size, lr=given.lr or defaults["lr"], granularity=given.granularity)  # fmt: skip
+    _say(f"{task.name}: {len(task.train)} training and {len(task.test)} test examples, {len(task.classes)} classes")
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        for old in out.glob("*-seed*.jsonl"):
+            old.unlink()
+    train_rows = task.train if given.limit is None else task.train.select(range(min(given.limit, len(task.train))))
+    results, bases = experiment.compare(tokenizer_and_model, train_rows, task.test, policy, recipe, seeds=seeds, out=out, bars=True)
+    rows = experiment.rows(results, bases)
+    table = report.table(rows)
+    sys.stdout.write(table + "\n")
+    _say(_legend(rows, len(seeds)))
+    for result in results:
+        if result.policy == given.policy and given.policy != "train_all":
+            _say(f"loader, predictor and hook of {result.policy}, seed {result.seed}: {100 * result.scalars['overhead_s'] / result.wall_s:.1f} % of its time")
+    if out is not None:
+        _write(out / "results.json", json.dumps({"task": task.name, "rows": rows, "untrained_accuracy": bases}, indent=1, default=float) + "\n")
+        _write(out / "table.txt", table + "\n")
+        _say(f"ledgers, results.json and table.txt are in {out}; draw them with: filterloader report {out}")
+    return 0
+
+
+def _task(given: argparse.Namespace):
+    """What to learn, how to make a model for it from a seed, and the defaults that suit that model."""
+    import datasets
+
+    from filterloader import datafiles, docstrings, encoder
+
+    if given.data is None:
+        if given.text or given.label != "label":
+            raise ValueError("--text and --label name columns of --data; give --data, or leave them out")
+        train, test, names = docstrings.train_test()
+        task = datafiles.Task(train=datasets.Dataset.from_list(train), test=datasets.Dataset.from_list(test), text=("text",),
+                              label="label", classes=tuple(names), name="documentation sentences")  # fmt: skip
+    else:
+        text = None if given.text is None else tuple(given.text)
+        if text is not None and len(text) > 2:
+            raise ValueError(f"--text takes one column or a pair, got {len(text)}: {' '.join(text)}")
+        task = datafiles.load(given.data, text=text, label=given.label)
+    defaults = PRETRAINED if given.model else SMALL
+    length = given.max_length or defaults["max_length"]
+    if given.model:
+        encoder.pretrained(given.model, task.classes, 0, length)  # so that a wrong name is told at once
+
+        def make(seed: int):
+            return encoder.pretrained(given.model, task.classes, seed, length)
+
+        return task, make, defaults
+    tokenizer = encoder.wordpiece([text for name in task.text for text in task.train[name]], max_length=length)
+
+    def make(seed: int):
+        return tokenizer, encoder.small_encoder(len(tokenizer), task.classes, max_length=length, seed=seed)
+
+    return task, make, defaults
+
+
+def _configured(kind: type, options: list[str]):
+    """A function that makes the policy with the settings given as ``NAME=VALUE``; tried once, so that errors come early."""
+    defaults = {"fixed_threshold": {"threshold": 0.3}, "random": {"keep": 0.3}}
+    from filterloader.policies import POLICIES
+
+    settings: dict[str, Any] = dict(defaults.get(next(name for name, own in POLICIES.items() if own is kind), {}))
+    known = [name for name in inspect.signature(kind.__init__).parameters if name not in ("self", "args", "kwargs")]
+    for option in options:
+        name, equals, value = option.partition("=")
+        if not equals or name not in known:
+            raise ValueError(f"--option {option!r} is no setting of this policy; write NAME=VALUE with one of {', '.join(known) or 'none: it has no settings'}")
+        try:
+            settings[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            settings[name] = value
+    kind(**settings)
+    return lambda: kind(**settings)
+
+
+def _legend(rows: list[dict], seeds: int) -> str:
+    control = "; random has the same measured time as the policy" if len(rows) == 3 else ""
+    over = f"{seeds} seeds and the test examples" if seeds > 1 else "the test examples (one seed: differences between runs are not in it)"
+    return f"accuracy with its 95 % bootstrap interval over {over}; T_norm: time over train_all's, measured and modelled{control}"
+
+
+def _report(given: argparse.Namespace) -> int:
+    from filterloader import report
+
+    runs = report.find_runs(given.paths)
+    for run in runs:
+        if run.note:
+            _say(f"note: {run.note}")
+    sys.stdout.write(report.table(report.summarise(runs)) + "\n")
+    if not given.no_pictures:
+        folder = Path(given.out) if given.out else runs[0].path.parent
+        for picture in report.draw(runs, folder):
+            _say(f"drawn: {picture}")
+    return 0
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all: written beside its place, then renamed into it."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 0")
+    return int(text)
+
+
+def _rate(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no learning rate; give a number between 0 and 1, e.g. 5e-5")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())
