@@ -161,7 +161,7 @@ def _paragraphs(docstring: str) -> Iterator[str]:
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """No garbage collection: syntax trees are many objects without cycles, and walking the heap for them takes as long."""
+    """No garbage collection: syntax trees are many objects and hold no cycles; looking for some takes seconds."""
     was = gc.isenabled()
     gc.disable()
     try:

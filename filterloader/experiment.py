@@ -60,7 +60,7 @@ def train(model, tokenizer, rows: Sequence, policy, recipe: Recipe, *, seed: int
     )  # fmt: skip
     if log is not None:
         loader.ledger.log_to(log, policy=_name(policy), seed=seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=device.type in ("cpu", "cuda"))
     scheduler = get_scheduler("linear", optimizer, loader, epochs=recipe.epochs, warmup=recipe.warmup)
     model.train()
     start = perf_counter()
