@@ -58,9 +58,9 @@ class LossHook:
 
     Made by ``FilteringDataLoader``; use ``loader.hook``. A report is paired with its batch by ``batch_id``, or by order: it
     belongs to the batch that was handed out first of those still waiting. So it stays right however far ahead of the model
-    batches are fetched. A batch that is never reported is legal; by order it is passed over once its tensors are gone
-    (on the CPU), or once more batches wait than at the first report. If you skip reports *and* move batches to a GPU, or
-    fetch ahead, pass ``batch_id``.
+    batches are fetched. A batch that is never reported is legal; by order it is passed over once its tensors are gone (on
+    the CPU), or once more batches wait than at the first report. Order alone cannot tell a loop that fetches ahead from one
+    that skips reports from the very first: if you skip reports and move batches to a GPU, or fetch ahead, pass ``batch_id``.
     """
 
     def __init__(self, policy, ledger: Ledger, *, granularity: str, single: bool, after_report: Callable[[], None]):
@@ -104,7 +104,7 @@ class LossHook:
 
     def _report(self, losses: torch.Tensor, batch_id: Any) -> torch.Tensor | None:
         _check_tensor(losses)
-        pair = self._by_order(losses.device.type == "cpu") if batch_id is None else self._by_id(batch_id)
+        pair = self._by_order(losses) if batch_id is None else self._by_id(batch_id)
         self._check_length(losses, pair.awaited)
         if losses.is_cuda and not getattr(self.policy, "gates_backward", True):
             self._settle_pair(pair)
@@ -186,15 +186,17 @@ class LossHook:
             )
         return _Pair(self._awaited[batch_id], [], self._lookahead)
 
-    def _by_order(self, on_cpu: bool) -> _Pair:
+    def _by_order(self, losses: torch.Tensor) -> _Pair:
         """The batch that waits longest, passing over those that were dropped.
 
-        On the CPU the tensors of a batch in use are still there, so what is gone was dropped. On a GPU the originals go when
-        they are moved; then only the count tells: more waiting than at the first report means that some were dropped.
+        On the CPU the tensors of a batch in use are still there: the loop holds them, or the graph of its loss does. So what
+        is gone was dropped (without a graph that is less certain, and believed only of a single first batch). On a GPU the
+        originals go when they are moved; there only the count tells: more waiting than ever means that some were dropped.
         """
         self._check_waiting()
         waiting = list(self._awaited.values())
-        dropped = next((i for i, awaited in enumerate(waiting) if awaited.alive), 0) if on_cpu else 0
+        gone = next((i for i, awaited in enumerate(waiting) if awaited.alive), 0) if losses.device.type == "cpu" else 0
+        dropped = gone if losses.requires_grad or (self._lookahead is None and gone == 1) else 0
         if self._lookahead is not None:
             while len(waiting) - dropped > self._lookahead + 1 and not waiting[dropped].alive:
                 dropped += 1

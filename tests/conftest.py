@@ -11,6 +11,8 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
+torch.set_num_threads(1)  # tests run side by side; spinning threads of two processes stall each other
+
 EASY = [f"easy{i}" for i in range(40)]
 HARD = [f"hard{i}" for i in range(15)]
 
