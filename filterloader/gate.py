@@ -44,7 +44,7 @@ class Gate:
 
     def observe(self, proba: np.ndarray, y: np.ndarray) -> None:
         """One report: what the predictor said (float ``[n]``, P(high loss)) before it saw the outcome ``y`` (bool ``[n]``)."""
-        examples, positives = self._sums[:2]
+        examples, positives = self._sums[:2] + [y.size, y.sum()]  # the guess knows the label rate of this report too
         rate = (positives + 0.5) / (examples + 1)
         loss = -np.log(np.clip(np.where(y, proba, 1 - proba), 1e-12, 1))
         guess = -np.log(np.where(y, rate, 1 - rate))

@@ -111,3 +111,24 @@ class NaiveBayes:
         if self.period and self.seen % self.period == 0:
             self.words *= 2.0**-0.25
             self.rows *= 2.0**-0.25
+
+
+# --- kernels/ragged.py: rows as lists of arrays
+
+
+def take_rows(values, offsets, index):
+    rows = [values[offsets[i] : offsets[i + 1]] for i in index]
+    return np.concatenate([np.zeros(0, values.dtype), *rows]), np.cumsum([0, *map(len, rows)])
+
+
+def pad_rows(values, offsets, out, left):
+    for padded, row in zip(out, np.split(values, offsets[1:-1]), strict=True):
+        padded[len(padded) - len(row) if left else 0 :][: len(row)] = row
+
+
+def cross_labels(ids, offsets, labels, stride, n_features):
+    return (ids + np.repeat(labels, np.diff(offsets)) * stride) % n_features
+
+
+def fold(ids, n_features):
+    return ids % n_features
