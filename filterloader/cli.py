@@ -9,11 +9,13 @@ import json
 import os
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-SMALL = {"lr": 1e-3, "max_length": 64}
+SMALL = {"lr": 1e-3, "max_length": 64, "warmup": 1.0}  # a model that starts from nothing first has to learn something
 PRETRAINED = {"lr": 5e-5, "max_length": 128}
+DEMO = {"per_library": 1200, "epochs": 2, "seeds": [0, 1]}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -51,12 +53,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--policy", default="three_stage", metavar="NAME", help="train_all, random, fixed_threshold, auto_threshold or three_stage (default)")
     add("--option", action="append", default=[], metavar="NAME=VALUE", help="a setting of the policy, e.g. --option warmup=0.2; repeatable")
     add("--granularity", choices=("example", "batch"), default="example", help="decide on examples (default) or on whole batches")
-    add("--epochs", type=_count, default=1, help="passes over the data (default: 1)")
+    add("--epochs", type=_count, help=f"passes over the data (default: 1, without --data: {DEMO['epochs']})")
     add("--batch-size", type=_count, default=32, help="examples a batch (default: 32)")
     add("--lr", type=_rate, help=f"peak learning rate (default: {PRETRAINED['lr']:g}, small encoder {SMALL['lr']:g})")
     add("--max-length", type=_count, help=f"tokens kept of a text (default: {PRETRAINED['max_length']}, small encoder {SMALL['max_length']})")
     add("--limit", type=_count, metavar="N", help="use only N training examples")
-    add("--seeds", nargs="+", type=_seed, metavar="SEED", help="one run of everything for each seed, e.g. --seeds 0 1 2 (default: 0 1 2, with --model or --data: 0)")
+    add("--seeds", nargs="+", type=_seed, metavar="SEED", help="one run of everything for each seed, e.g. --seeds 0 1 2 (default: 0, without --data: 0 1)")
     add("--threads", type=_count, help="CPU threads for torch (default: torch's own choice)")
     add("--out", metavar="DIR", help="keep the ledger of each run, results.json and the table there")
     train.set_defaults(run=_train)
@@ -74,7 +76,7 @@ def _train(given: argparse.Namespace) -> int:
 
     if given.policy not in POLICIES:
         raise ValueError(f"--policy {given.policy!r} is not known; choose one of {', '.join(POLICIES)}")
-    policy = _configured(POLICIES[given.policy], given.option)
+    policy = _configured(given.policy, given.option, from_nothing=given.model is None)
     out = None if given.out is None else Path(given.out)
     if out is not None and out.exists() and not out.is_dir():
         raise ValueError(f"--out {given.out} is a file; name a folder")
@@ -86,8 +88,9 @@ def _train(given: argparse.Namespace) -> int:
     from filterloader import experiment, report
 
     task, tokenizer_and_model, defaults = _task(given)
-    seeds = given.seeds or ([0] if given.model or given.data else [0, 1, 2])
-    recipe = experiment.Recipe(text=task.text if len(task.text) > 1 else task.text[0], label=task.label, epochs=given.epochs,
+    seeds = given.seeds or ([0] if given.data else DEMO["seeds"])
+    epochs = given.epochs or (1 if given.data else DEMO["epochs"])
+    recipe = experiment.Recipe(text=task.text if len(task.text) > 1 else task.text[0], label=task.label, epochs=epochs,
                                batch_size=given.batch_size, lr=given.lr or defaults["lr"], granularity=given.granularity)  # fmt: skip
     _say(f"{task.name}: {len(task.train)} training and {len(task.test)} test examples, {len(task.classes)} classes")
     if out is not None:
@@ -101,8 +104,8 @@ def _train(given: argparse.Namespace) -> int:
     sys.stdout.write(table + "\n")
     _say(_legend(rows, len(seeds)))
     for result in results:
-        if result.policy == given.policy and given.policy != "train_all":
-            _say(f"loader, predictor and hook of {result.policy}, seed {result.seed}: {100 * result.scalars['overhead_s'] / result.wall_s:.1f} % of its time")
+        if result.policy == given.policy and given.policy != experiment.BASELINE:
+            _say(_cost(result))
     if out is not None:
         _write(out / "results.json", json.dumps({"task": task.name, "rows": rows, "untrained_accuracy": bases}, indent=1, default=float) + "\n")
         _write(out / "table.txt", table + "\n")
@@ -119,7 +122,7 @@ def _task(given: argparse.Namespace):
     if given.data is None:
         if given.text or given.label != "label":
             raise ValueError("--text and --label name columns of --data; give --data, or leave them out")
-        train, test, names = docstrings.train_test()
+        train, test, names = docstrings.train_test(DEMO["per_library"])
         task = datafiles.Task(train=datasets.Dataset.from_list(train), test=datasets.Dataset.from_list(test), text=("text",),
                               label="label", classes=tuple(names), name="documentation sentences")  # fmt: skip
     else:
@@ -144,21 +147,24 @@ def _task(given: argparse.Namespace):
     return task, make, defaults
 
 
-def _configured(kind: type, options: list[str]):
+def _configured(name: str, options: list[str], *, from_nothing: bool) -> Callable[[], Any]:
     """A function that makes the policy with the settings given as ``NAME=VALUE``; tried once, so that errors come early."""
-    defaults = {"fixed_threshold": {"threshold": 0.3}, "random": {"keep": 0.3}}
     from filterloader.policies import POLICIES
 
-    settings: dict[str, Any] = dict(defaults.get(next(name for name, own in POLICIES.items() if own is kind), {}))
-    known = [name for name in inspect.signature(kind.__init__).parameters if name not in ("self", "args", "kwargs")]
+    kind = POLICIES[name]
+    known = [setting for setting in inspect.signature(kind.__init__).parameters if setting not in ("self", "args", "kwargs")]
+    settings: dict[str, Any] = {"fixed_threshold": {"threshold": 0.3}, "random": {"keep": 0.3}}.get(name, {})
+    if from_nothing and "warmup" in known:
+        settings["warmup"] = SMALL["warmup"]
     for option in options:
-        name, equals, value = option.partition("=")
-        if not equals or name not in known:
-            raise ValueError(f"--option {option!r} is no setting of this policy; write NAME=VALUE with one of {', '.join(known) or 'none: it has no settings'}")
+        setting, equals, value = option.partition("=")
+        if not equals or setting not in known:
+            choices = f"write NAME=VALUE with one of {', '.join(known)}" if known else "it has none"
+            raise ValueError(f"--option {option!r} is no setting of {name}: {choices}")
         try:
-            settings[name] = ast.literal_eval(value)
+            settings[setting] = ast.literal_eval(value)
         except (ValueError, SyntaxError):
-            settings[name] = value
+            settings[setting] = value
     kind(**settings)
     return lambda: kind(**settings)
 
@@ -167,6 +173,15 @@ def _legend(rows: list[dict], seeds: int) -> str:
     control = "; random has the same measured time as the policy" if len(rows) == 3 else ""
     over = f"{seeds} seeds and the test examples" if seeds > 1 else "the test examples (one seed: differences between runs are not in it)"
     return f"accuracy with its 95 % bootstrap interval over {over}; T_norm: time over train_all's, measured and modelled{control}"
+
+
+def _cost(result) -> str:
+    """What the filter itself cost, and how often it was wrong where that was looked into."""
+    line = f"{result.policy}, seed {result.seed}: loader, predictor and hook took {100 * result.scalars['overhead_s'] / result.wall_s:.1f} % of its time"
+    audited = result.scalars.get("audited", 0)
+    if audited:
+        line += f"; of {audited:.0f} audited skips {100 * result.scalars['false_skip_rate']:.0f} % had a high loss after all"
+    return line
 
 
 def _report(given: argparse.Namespace) -> int:
