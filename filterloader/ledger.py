@@ -191,6 +191,8 @@ class Ledger:
         """Append JSON lines to ``path`` from now on (``filterloader report`` reads them). run: what to call this run."""
         self._log = Path(path)
         self._log.parent.mkdir(parents=True, exist_ok=True)
+        if self._log.is_file() and not self._log.read_bytes().endswith(b"\n"):
+            self._log.open("a").write("\n")  # a run that was killed left half a line
         self._write("start", run=run)
 
     def note(self, event: str, **values: Any) -> None:

@@ -247,18 +247,23 @@ class FilteringDataLoader:
 
     def _score(self, survivors: Candidates) -> Candidates:
         """With a ``score_fn`` and an open backward gate: judge now, so that only what is kept goes into the refill."""
-        if self.score_fn is None or not len(survivors) or not getattr(self.policy, "gates_backward", True):
+        if self.score_fn is None or not getattr(self.policy, "gates_backward", True):
             return survivors
+        size = self._buffer.batch_size
+        parts = [survivors.take(np.arange(at, min(at + size, len(survivors)))) for at in range(0, len(survivors), size)]
+        return Candidates.concat([self._judge_ahead(part) for part in parts]) if parts else survivors
+
+    def _judge_ahead(self, candidates: Candidates) -> Candidates:
         start = perf_counter()
         with torch.no_grad():
-            losses = _losses(self.score_fn(self._collate(survivors)), survivors)
+            losses = _losses(self.score_fn(self._collate(candidates)), candidates)
         self.ledger.spent("score_s", perf_counter() - start, out_of="loader_s")
-        self.ledger.count(scored=len(survivors))
+        self.ledger.count(scored=len(candidates))
         start = perf_counter()
-        survivors.weights = survivors.weights * checked(self.policy.judge(survivors, losses), len(survivors), self.policy, "judge")
+        weights = checked(self.policy.judge(candidates, losses), len(candidates), self.policy, "judge")
         self.ledger.spent("predictor_s", perf_counter() - start, out_of="loader_s")
-        survivors.judged = np.ones(len(survivors), bool)
-        return survivors.take(np.flatnonzero(survivors.weights))
+        candidates.weights, candidates.judged = candidates.weights * weights, np.ones(len(candidates), bool)
+        return candidates.take(np.flatnonzero(candidates.weights))
 
     def _hand_out(self, candidates: Candidates, payload: Candidates) -> Any:
         batch = self._collate(payload)

@@ -15,11 +15,15 @@ from filterloader.reader import Passed, Reader
 from filterloader.settings import check_same
 
 
+_BLOCK = 128  # candidates read at once before a refill: enough to tokenize in one call, few enough to decide late
+
+
 class Source:
     """Blocks of candidates, each told where in the stream it stands.
 
     reference: a ``DataLoader`` built from the user's arguments, never iterated: it holds what they mean. reader: its collate
-    function here. whole: read the last partial batch even where ``drop_last`` is set (it is dropped after the refill).
+    function here. whole: a refill follows, so that blocks need not be batches: they are larger than small batches, and the
+    last one is read even where ``drop_last`` is set (the refill drops it).
     """
 
     def __init__(self, reference: DataLoader, reader: Reader, *, whole: bool, total: int | None):
@@ -84,7 +88,7 @@ class Source:
                    "persistent_workers": given.persistent_workers}  # fmt: skip
             if self.streaming:
                 last = {} if given.batch_size is None else {"drop_last": given.drop_last and not self.whole}
-                self._loader = DataLoader(**how, batch_size=given.batch_size, **last)
+                self._loader = DataLoader(**how, batch_size=self._block_size(), **last)
             elif given.batch_sampler is None:
                 self._loader = DataLoader(**how, batch_size=None, sampler=self._indices)
             else:
@@ -95,9 +99,13 @@ class Source:
         sampler = self.reference.batch_sampler
         if sampler is None:
             return self.reference.sampler
-        if self.whole and self.reference.drop_last and type(sampler) is BatchSampler:
-            return BatchSampler(sampler.sampler, sampler.batch_size, drop_last=False)
+        if self.whole and self.reference.batch_size is not None:
+            return BatchSampler(sampler.sampler, self._block_size(), drop_last=False)
         return sampler
+
+    def _block_size(self) -> int | None:
+        size = self.reference.batch_size
+        return size if size is None or not self.whole else size * max(_BLOCK // size, 1)
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, "_loader": None, "_blocks_iter": None}

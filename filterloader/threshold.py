@@ -62,3 +62,10 @@ class MovingAverageThreshold:
         check_same("threshold", state["settings"], repr(self))
         self._recent, self._reports = np.array(state["recent"], float), np.array(state["reports"], float)
         self._stands = bool(state["stands"])
+
+
+def moving(threshold: MovingAverageThreshold | None) -> MovingAverageThreshold:
+    """``threshold`` itself, the paper's for None; raises ValueError for what slides over no losses, such as a number."""
+    if threshold is not None and not hasattr(threshold, "observe"):
+        raise ValueError(f"threshold must be a MovingAverageThreshold, got {threshold!r}; FixedThreshold takes one number")
+    return MovingAverageThreshold() if threshold is None else threshold

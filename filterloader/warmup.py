@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 from filterloader.settings import check_same, paste, share, whole
 
 
@@ -13,10 +15,8 @@ class Warmup:
     """
 
     def __init__(self, length: float | int | None = 0.1):
-        if isinstance(length, float):
-            share("warmup", length)
-        elif length is not None:
-            whole("warmup", length, low=0)
+        if length is not None:
+            length = whole("warmup", length, low=0) if isinstance(length, Integral) else share("warmup", length)
         self.length = length
         self.over = length is not None and length == 0
         self._seen = 0

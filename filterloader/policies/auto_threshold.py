@@ -7,7 +7,7 @@ import numpy as np
 from filterloader.candidates import Candidates
 from filterloader.policies.protocol import everything
 from filterloader.settings import paste
-from filterloader.threshold import MovingAverageThreshold
+from filterloader.threshold import MovingAverageThreshold, moving
 from filterloader.warmup import Warmup
 
 
@@ -23,9 +23,9 @@ class AutoThreshold:
     needs_words = False
 
     def __init__(self, *, warmup: float | int | None = 0.1, threshold: MovingAverageThreshold | None = None):
-        self.warmup = warmup
-        self.threshold = MovingAverageThreshold() if threshold is None else threshold
+        self.threshold = moving(threshold)
         self._warmup = Warmup(warmup)
+        self.warmup = self._warmup.length
 
     def __repr__(self) -> str:
         return paste(self, "warmup", "threshold")

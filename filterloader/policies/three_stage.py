@@ -11,7 +11,7 @@ from filterloader.gate import Gate
 from filterloader.naive_bayes import BernoulliNB, MultinomialNB
 from filterloader.policies.protocol import everything
 from filterloader.settings import check_same, paste, share, whole
-from filterloader.threshold import MovingAverageThreshold
+from filterloader.threshold import MovingAverageThreshold, moving
 from filterloader.warmup import Warmup
 
 
@@ -60,8 +60,9 @@ class ThreeStage:
         in_sample: bool = False,
         seed: int | None = None,
     ):
-        self.warmup, self.window, self.alt, self.margin = warmup, window, alt, margin
-        self.threshold = MovingAverageThreshold() if threshold is None else threshold
+        if not (predictor is None or predictor == "bernoulli" or hasattr(predictor, "predict_proba")):
+            raise ValueError(f"predictor must be None, 'bernoulli' or have partial_fit and predict_proba, got {predictor!r}")
+        self.threshold = moving(threshold)
         self.predictor = predictor
         self.cutoff, self.audit = share("cutoff", cutoff), share("audit", audit)
         self.backward_gate, self.in_sample = bool(backward_gate), bool(in_sample)
@@ -71,6 +72,8 @@ class ThreeStage:
         self._predictor = None if predictor == "bernoulli" else predictor
         self._warmup = Warmup(warmup)
         self._gate = Gate(window, alt=alt, margin=margin)
+        self.warmup, self.window = self._warmup.length, self._gate.window
+        self.alt, self.margin = self._gate.alt, self._gate.margin
         self._rng = np.random.default_rng(self.seed)
         self._filtering = False
         self._told = False
@@ -207,7 +210,9 @@ class ThreeStage:
         self._warmup.load_state_dict(state["warmup"])
         self.threshold.load_state_dict(state["threshold"])
         self._gate.load_state_dict(state["gate"])
-        if state["predictor"] is not None:
+        if state["predictor"] is None and (self.predictor is None or self.predictor == "bernoulli"):
+            self._predictor = None  # saved before it had seen a word
+        elif state["predictor"] is not None:
             if self._predictor is None:
                 self._predictor = self._default(int(state["predictor"]["n_features"]))
             self._predictor.load_state_dict(state["predictor"])

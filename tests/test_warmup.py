@@ -1,0 +1,95 @@
+"""How long everything is trained on: a share, a count, or until the loss settles."""
+
+import numpy as np
+import pytest
+
+from filterloader.warmup import Warmup
+
+
+def reports_needed(warmup, size, total, settles_at=None, most=1000):
+    """How many reports of ``size`` examples the warm-up takes; None where it never ends."""
+    for i in range(1, most + 1):
+        if warmup.observe(size, total, settles_at is not None and i >= settles_at):
+            return i
+    return None
+
+
+@pytest.mark.parametrize(
+    "length, total, settles_at, reports",
+    [
+        (0.1, 1000, None, 7),  # 16 examples a report: 96 are too few, 112 enough
+        (1.0, 160, None, 10),
+        (0.5, 160, None, 5),
+        (100, 1000, None, 7),
+        (100, None, None, 7),
+        (1, 1000, None, 1),
+        (None, 1000, 42, 42),
+        (None, None, 42, 42),
+        (0.1, None, 42, 42),
+        (0.1, 1000, 1, 7),
+        (100, 1000, 1, 7),
+        (None, 1000, None, None),
+        (0.1, None, None, None),
+    ],
+)
+def test_length(length, total, settles_at, reports):
+    warmup = Warmup(length)
+    assert not warmup.over
+    assert reports_needed(warmup, 16, total, settles_at) == reports
+    assert warmup.over == (reports is not None)
+
+
+@pytest.mark.parametrize("length", [0, 0.0])
+def test_none_at_all_is_over_before_it_begins(length):
+    warmup = Warmup(length)
+    assert warmup.over and not warmup.observe(16, 100, True)
+
+
+def test_the_end_is_told_once():
+    warmup = Warmup(32)
+    assert [warmup.observe(16, None, False) for _ in range(4)] == [False, True, False, False]
+
+
+@pytest.mark.parametrize("length, reports", [(np.int64(100), 7), (np.float32(0.125), 8), (np.float64(0.1), 7)])
+def test_numpy_numbers_mean_what_they_say(length, reports):
+    warmup = Warmup(length)
+    assert reports_needed(warmup, 16, 1000) == reports
+    assert eval(repr(warmup)).length == length
+
+
+def test_a_length_that_becomes_known_counts_from_the_beginning():
+    warmup = Warmup(0.1)
+    assert not warmup.observe(90, None, False)
+    assert warmup.observe(16, 1000, False)
+
+
+@pytest.mark.parametrize(
+    "length, message",
+    [
+        (1.5, r"warmup must be a number in \[0, 1\], got 1.5"),
+        (-0.1, r"warmup must be a number in \[0, 1\], got -0.1"),
+        (float("nan"), "warmup .*got nan"),
+        (-1, "warmup must be a whole number of at least 0, got -1"),
+        (True, "warmup .*got True"),
+        ("0.1", "warmup .*got '0.1'"),
+    ],
+)
+def test_bad_lengths(length, message):
+    with pytest.raises(ValueError, match=message):
+        Warmup(length)
+
+
+@pytest.mark.parametrize("length", [0.3, 300, None])
+def test_a_state_goes_on_as_if_never_saved(length):
+    ref, comp = Warmup(length), Warmup(length)
+    for _ in range(10):
+        ref.observe(16, 1000, False)
+    comp.load_state_dict(ref.state_dict())
+    for i in range(20):
+        assert ref.observe(16, 1000, i > 12) == comp.observe(16, 1000, i > 12)
+        assert ref.over == comp.over
+
+
+def test_a_state_of_another_length_is_refused_with_both_values():
+    with pytest.raises(ValueError, match=r"length=0\.2.*length=0\.1"):
+        Warmup(0.1).load_state_dict(Warmup(0.2).state_dict())
