@@ -7,6 +7,7 @@ import numpy as np
 from filterloader.settings import check_same, paste, real, whole
 
 _MEMORY = 1 - 1 / 64  # weight of the past, a report
+_RATE_MEMORY = 0.998  # the same an example, for the label rate: the guess must follow a moving rate as fast as a calibrated predictor
 _SIGMAS = 4.0
 
 
@@ -27,7 +28,8 @@ class Gate:
             raise ValueError(f"alt must be above 0 and margin at least 0, got alt={alt!r}, margin={margin!r}")
         self.reports = 0
         self._losses = np.zeros(0)
-        self._sums = np.zeros(5)  # examples, positives, guess's loss, gain over the guess, gain squared
+        self._sums = np.zeros(4)  # examples, guess's loss, gain over the guess, gain squared
+        self._labels = np.zeros(2)  # examples, high losses
 
     def __repr__(self) -> str:
         return paste(self, "window", "alt", "margin")
@@ -40,16 +42,22 @@ class Gate:
     @property
     def gain(self) -> float | None:
         """Share of the guess's loss that the predictor saves, recent reports weighing most; None before the first."""
-        return float(self._sums[3] / self._sums[2]) if self._sums[2] > 0 else None
+        return float(self._sums[2] / self._sums[1]) if self._sums[1] > 0 else None
+
+    @property
+    def rate(self) -> float:
+        """Share of high losses among recent reports (1/2 before any)."""
+        return float((self._labels[1] + 0.5) / (self._labels[0] + 1))
 
     def observe(self, proba: np.ndarray, y: np.ndarray) -> None:
         """One report: what the predictor said (float ``[n]``, P(high loss)) before it saw the outcome ``y`` (bool ``[n]``)."""
-        examples, positives = self._sums[:2] + [y.size, y.sum()]  # the guess knows the label rate of this report too
+        examples, positives = self._labels + [y.size, y.sum()]  # the guess knows the label rate of this report too
         rate = (positives + 0.5) / (examples + 1)
         loss = -np.log(np.clip(np.where(y, proba, 1 - proba), 1e-12, 1))
         guess = -np.log(np.where(y, rate, 1 - rate))
         gain = guess - loss
-        self._sums = _MEMORY * self._sums + [y.size, y.sum(), guess.sum(), gain.sum(), (gain**2).sum()]
+        self._sums = _MEMORY * self._sums + [y.size, guess.sum(), gain.sum(), (gain**2).sum()]
+        self._labels = _RATE_MEMORY**y.size * self._labels + [y.size, y.sum()]
         self._losses = np.append(self._losses, loss.mean())[-self.window :]
         self.reports += 1
 
@@ -60,15 +68,17 @@ class Gate:
             return False
         if self.alt is not None:
             return bool(self._losses.mean() <= self.alt)
-        examples, _, guess, gain, squares = self._sums
+        examples, guess, gain, squares = self._sums
         mean = gain / examples
         error = np.sqrt(max(squares / examples - mean**2, 0.0) / examples)
         return bool(mean > self.margin * guess / examples and mean > _SIGMAS * error)
 
     def state_dict(self) -> dict:
-        return {"settings": repr(self), "reports": self.reports, "losses": self._losses.copy(), "sums": self._sums.copy()}
+        return {"settings": repr(self), "reports": self.reports, "losses": self._losses.copy(),
+                "sums": self._sums.copy(), "labels": self._labels.copy()}  # fmt: skip
 
     def load_state_dict(self, state: dict) -> None:
         check_same("gate", state["settings"], repr(self))
         self.reports = int(state["reports"])
         self._losses, self._sums = np.array(state["losses"], float), np.array(state["sums"], float)
+        self._labels = np.array(state["labels"], float)

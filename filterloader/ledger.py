@@ -18,6 +18,7 @@ _COUNTS = (
     "tokens_seen", "tokens_screened_out", "tokens_forwarded", "tokens_backwarded", "examples_run_back", "tokens_run_back",
 )  # fmt: skip
 _TIMES = ("loader_s", "predictor_s", "score_s", "hook_s", "forward_s", "backward_s", "other_s")
+_NEARLY_NOTHING_KEPT = 0.03  # what audits alone would let through counts as nothing
 _WATCHED = 4096  # candidates between two looks at the share that is dropped
 
 
@@ -90,7 +91,7 @@ class Ledger:
             return
         share = self._watched[1] / self._watched[0]
         window, self._watched = self._watched[0], [0, 0]
-        if not self._warned and (share < 0.01 or (share > 0.995 and getattr(self.policy, "stage", None) == "filter")):
+        if not self._warned and (share < _NEARLY_NOTHING_KEPT or (share > 0.995 and getattr(self.policy, "stage", None) == "filter")):
             self._warned = True
             much = "nearly everything" if share < 0.5 else "nearly nothing"
             warnings.warn(
@@ -168,6 +169,8 @@ class Ledger:
 
     def _cost_of_everything(self) -> float:
         n, t, unit = self._n, self._t, "tokens_"
+        if not n["examples_run_back"]:
+            return 0.0  # what a backward pass costs is not known yet
         if not n["tokens_seen"]:
             return t["forward_s"] / max(n["forwarded"], 1) * n["seen"] + t["backward_s"] / max(n["examples_run_back"], 1) * n["seen"]
         forward = t["forward_s"] / max(n[unit + "forwarded"], 1)
@@ -223,7 +226,7 @@ class Ledger:
         if self._log is not None:
             line = {"event": event, "time": round(perf_counter() - self._started, 4), **values}
             with self._log.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(_finite(line)) + "\n")
+                file.write(json.dumps(_finite(line), default=str) + "\n")
 
     def state_dict(self) -> dict:
         return {"counts": dict(self._n), "times": dict(self._t), "stages": [list(stage) for stage in self.stages],
@@ -251,9 +254,11 @@ def _clock(seconds: float) -> str:
 
 
 def _finite(value: Any) -> Any:
-    """The same value with nan and infinities as None, as JSON wants it."""
+    """The same value as JSON wants it: arrays and tensors as lists or numbers, nan and infinities as None."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (float, np.floating)):
-        return float(value) if np.isfinite(value) else None
-    return value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value

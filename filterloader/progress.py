@@ -24,9 +24,11 @@ class progress_bar:  # noqa: N801  (used like a function, as tqdm is)
         return len(self.loader)
 
     def __iter__(self) -> Iterator:
-        before = self.loader.consumed
-        with tqdm(total=self.loader.total_examples, **self.settings) as bar:
-            for batch in self.loader:
+        batches, total = iter(self.loader), self.loader.total_examples
+        place = round(self.loader.progress * total) if total else 0  # a resumed pass begins where it was saved
+        before = self.loader.consumed - place
+        with tqdm(**{"total": total, "initial": place, **self.settings}) as bar:
+            for batch in batches:
                 yield batch
                 bar.set_postfix_str(self.loader.ledger.summary(), refresh=False)
                 bar.update(self.loader.consumed - before - bar.n)

@@ -98,7 +98,6 @@ def test_a_constant_guess_of_the_label_rate_never_passes(rate, size):
     assert found == [None] * len(SEEDS)
 
 
-@pytest.mark.xfail(strict=True, reason="the calibrator follows a moving label rate faster than the gate's own guess does")
 @pytest.mark.parametrize("drift", ["jump", "slide", "wave"])
 def test_a_label_rate_that_moves_is_no_merit_of_the_words(drift):
     rate = {

@@ -124,10 +124,10 @@ class ThreeStage:
             )
 
     def screen(self, candidates: Candidates) -> np.ndarray:
-        model = self._model(candidates)
+        self._model(candidates)  # says so where there are no words
         if not self._filtering:
             return everything(candidates)
-        keep = model.predict_proba(candidates.bag)[:, 1] >= self.cutoff
+        keep = self._proba(candidates) >= self.cutoff
         if self.audit:
             audited = ~keep & (self._rng.random(len(candidates)) < self.audit)
             self._audited.update(candidates.positions[audited].tolist())
@@ -149,18 +149,16 @@ class ThreeStage:
         y = losses > threshold
         proba = self._proba(candidates)
         self._model(candidates).partial_fit(candidates.bag, y)
-        self._tally(candidates, y, proba)
-        if not self._filtering:
-            self._gate.observe(self._proba(candidates) if self.in_sample else proba, y)
-            self._filtering = self._gate.open
+        self._tally(candidates, y, proba < self.cutoff)
+        self._gate.observe(self._proba(candidates) if self.in_sample else proba, y)
+        self._filtering = self._filtering or self._gate.open
 
-    def _tally(self, candidates: Candidates, y: np.ndarray, proba: np.ndarray) -> None:
+    def _tally(self, candidates: Candidates, y: np.ndarray, low: np.ndarray) -> None:
         if self._audited:
             audited = np.array([place in self._audited for place in candidates.positions.tolist()])
             self._audited.difference_update(candidates.positions[audited].tolist())
             self._counts[:2] += audited.sum(), y[audited].sum()
         if not self._filtering:
-            low = proba < self.cutoff
             self._counts[2:] += (low & ~y).sum(), (~low & ~y).sum(), (low & y).sum()
 
     def _proba(self, candidates: Candidates) -> np.ndarray:
