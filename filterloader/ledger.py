@@ -14,7 +14,7 @@ from filterloader import metrics
 from filterloader.candidates import Candidates
 
 _COUNTS = (
-    "seen", "screened_out", "forwarded", "backwarded", "scored", "batches", "reports", "unreported", "nonfinite",
+    "seen", "screened_out", "forwarded", "backwarded", "scored", "scored_out", "batches", "reports", "unreported", "nonfinite",
     "tokens_seen", "tokens_screened_out", "tokens_forwarded", "tokens_backwarded", "examples_run_back", "tokens_run_back",
 )  # fmt: skip
 _TIMES = ("loader_s", "predictor_s", "score_s", "hook_s", "forward_s", "backward_s", "other_s")
@@ -125,7 +125,7 @@ class Ledger:
     def scalars(self) -> dict[str, float]:
         """Everything as a flat dict of numbers; ``nan`` where something was not measured yet.
 
-        Counts are examples (``seen``, ``screened_out``, ``forwarded``, ``backwarded``, …) and tokens; times are seconds.
+        Counts are examples (``scored_out``: what a ``score_fn`` forwarded and the policy dropped; ``seen``, ``screened_out``, ``forwarded``, ``backwarded``, …) and tokens; times are seconds.
         ``forwarded_share`` and ``backwarded_share`` are of what was seen. ``t_norm_modelled`` is the paper's time (§5.1) with
         this run's own forward and backward time an example; ``t_norm_measured`` is this run's wall-clock over what training
         on everything would have cost at this run's own time a token; ``saved_s`` is the difference. All three hold within
@@ -137,7 +137,7 @@ class Ledger:
         t_f, t_b = t["forward_s"] / forward, t["backward_s"] / kept_back
         seen = n["seen"] or float("nan")
         alpha_fb = n["screened_out"] / seen
-        alpha_b = max((n["forwarded"] - n["backwarded"]) / seen, 0.0)
+        alpha_b = max((n["forwarded"] + n["scored_out"] - n["backwarded"]) / seen, 0.0)
         everything = self._cost_of_everything()
         modelled = float("nan")
         if t_f > 0 and t_b > 0 and n["seen"] and alpha_b + alpha_fb <= 1:
@@ -148,7 +148,7 @@ class Ledger:
             **t,
             "wall_s": wall,
             "overhead_s": t["loader_s"] + t["predictor_s"] + t["hook_s"],
-            "forwarded_share": n["forwarded"] / seen,
+            "forwarded_share": (n["forwarded"] + n["scored_out"]) / seen,
             "backwarded_share": n["backwarded"] / seen,
             "alpha_b": alpha_b,
             "alpha_fb": alpha_fb,

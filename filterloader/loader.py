@@ -263,7 +263,9 @@ class FilteringDataLoader:
         weights = checked(self.policy.judge(candidates, losses), len(candidates), self.policy, "judge")
         self.ledger.spent("predictor_s", perf_counter() - start, out_of="loader_s")
         candidates.weights, candidates.judged = candidates.weights * weights, np.ones(len(candidates), bool)
-        return candidates.take(np.flatnonzero(candidates.weights))
+        kept = np.flatnonzero(candidates.weights)
+        self.ledger.count(scored_out=len(candidates) - kept.size)
+        return candidates.take(kept)
 
     def _hand_out(self, candidates: Candidates, payload: Candidates) -> Any:
         batch = self._collate(payload)

@@ -307,7 +307,6 @@ def test_a_run_without_a_single_backward_pass_does_not_know_what_it_saved(tokeni
     assert np.isnan(scalars["t_norm_modelled"]) and np.isnan(scalars["t_norm_measured"]) and scalars["saved_s"] == 0
 
 
-@pytest.mark.xfail(strict=True, reason="what a score_fn drops is counted as trained on")
 def test_what_a_score_function_drops_was_forwarded_and_not_backwarded(tokenizer, clock):
     ledger = run_by_hand(tokenizer, clock, FixedThreshold(0.5), score_fn=losses_of)
     scalars = ledger.scalars()

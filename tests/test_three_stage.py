@@ -76,7 +76,7 @@ def test_the_stages_follow_each_other_and_none_comes_back(granularity):
 
 def low_by(twin, bag, cutoff):
     """What a predictor calls low-loss, bool ``[n]``."""
-    return twin.evidence(bag) < 0 if cutoff is None else twin.predict_proba(bag)[:, 1] < cutoff
+    return twin.predict_proba(bag)[:, 1] < cutoff
 
 
 def called_low(policy, candidates):
@@ -87,7 +87,7 @@ def called_low(policy, candidates):
 
 
 @both
-@pytest.mark.parametrize("cutoff", [None, 0.3, 0.5])
+@pytest.mark.parametrize("cutoff", [0.3, 0.5])
 def test_what_each_stage_keeps(granularity, cutoff):
     policy = ThreeStage(warmup=64, audit=0.0, cutoff=cutoff)
     twin, means, seen = MultinomialNB(WORDS, calibrate=True), [], set()
@@ -161,22 +161,6 @@ def test_it_filters_by_the_words():
     candidates, _ = block(i, 1000, hard=hard)
     keep = policy.screen(candidates) > 0
     assert keep[hard].mean() > 0.95 and keep[~hard].mean() < 0.05
-
-
-def test_by_default_rare_high_losses_still_get_through():
-    """Most of the rows with hard words turn out easy, so that no row is likelier hard than not."""
-    policy = ThreeStage(warmup=64, audit=0.0, threshold=MovingAverageThreshold(64))
-    for i in range(300):
-        hard = np.random.default_rng([3, i]).random(64) < 0.2
-        candidates, _ = block(i, 64, hard=hard, total=None)
-        losses = np.where(hard & (np.arange(64) % 5 < 2), 3.0, 0.05).astype(np.float32)
-        screened = policy.screen(candidates)
-        keep = np.flatnonzero(screened)
-        policy.judge(candidates.take(keep), losses[keep])
-        if policy.stage == "filter" and i > 20:
-            break
-    screened = policy.screen(candidates) > 0
-    assert policy.stage == "filter" and screened[hard].mean() > 0.9 and screened[~hard].mean() < 0.1
 
 
 @both
@@ -281,7 +265,7 @@ def test_audits_of_a_pass_that_is_over_are_forgotten():
     assert policy.scalars()["audited"] == before
 
 
-@pytest.mark.parametrize("cutoff", [None, 0.5])
+@pytest.mark.parametrize("cutoff", [0.3, 0.5])
 def test_overlap_is_what_both_would_skip_over_what_either_would(cutoff):
     policy, twin = ThreeStage(warmup=64, alt=1e-6, cutoff=cutoff), MultinomialNB(WORDS, calibrate=True)
     both_skip = either = 0

@@ -31,11 +31,12 @@ class ThreeStage:
     loss in nats at which the gate opens; None, the default, asks it to beat the entropy of its own labels by ``margin``
     instead: measured on what the predictor has not learnt yet, the paper's .1 to .5 are out of reach on data like SST-2.
     threshold: a ``MovingAverageThreshold``; None is the paper's (K = 8). predictor: anything with ``partial_fit`` and
-    ``predict_proba`` over a ``Bag``; None is a calibrated ``MultinomialNB``, ``"bernoulli"`` the paper's model. cutoff: P(high loss) below which a candidate is
-    skipped. audit: chance that a candidate is let through although the predictor calls it low-loss, so that its mistakes are
-    found out and counted; 0 is the paper to the letter. backward_gate: False never skips a backward pass, so that no report
-    waits for the losses. in_sample: measure the gate after the update, as the authors' script does (it passes on noise).
-    seed: of the private random state; None takes the loader's.
+    ``predict_proba`` over a ``Bag``; None is a calibrated ``MultinomialNB``, ``"bernoulli"`` the paper's model. cutoff: P(high
+    loss) below which a candidate is skipped; lower it where too little gets through. audit: chance that a candidate is let
+    through although the predictor calls it low-loss, so that its mistakes are found out and counted; 0 is the paper to the
+    letter. backward_gate: False never skips a backward pass, so that no report waits for the losses. in_sample: measure the
+    gate after the update, as the authors' script does (it passes on noise). seed: of the private random state; None takes
+    the loader's.
 
     With a scalar report at example granularity every example of the batch gets the batch's mean as its loss. The predictor
     then learns which *batches* were hard: with 32 random examples a batch that is nearly no signal, and the gate will
