@@ -22,10 +22,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit code: 0, 2 for bad input (one line on stderr), 130 when interrupted."""
     given = _parser().parse_args(arguments)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    warnings.showwarning = lambda message, *_: _say(f"note: {message}")
     try:
-        return given.run(given)
-    except (ValueError, TypeError, FileNotFoundError, PermissionError) as error:
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: _say(f"note: {message}")
+            return given.run(given)
+    except (ValueError, TypeError, OSError) as error:
         if os.environ.get("FILTERLOADER_TRACEBACK"):
             raise
         _say(f"filterloader {given.command}: error: {' '.join(str(error).split())}")
@@ -86,6 +87,7 @@ def _train(given: argparse.Namespace) -> int:
     if given.threads:
         torch.set_num_threads(given.threads)
     from filterloader import experiment, report
+    from filterloader.ledger import finite
 
     task, tokenizer_and_model, defaults = _task(given)
     seeds = given.seeds or ([0] if given.data else DEMO["seeds"])
@@ -97,7 +99,7 @@ def _train(given: argparse.Namespace) -> int:
         out.mkdir(parents=True, exist_ok=True)
         for old in out.glob("*-seed*.jsonl"):
             old.unlink()
-    train_rows = task.train if given.limit is None else task.train.select(range(min(given.limit, len(task.train))))
+    train_rows = task.train if given.limit is None else task.train.shuffle(seed=0).select(range(min(given.limit, len(task.train))))
     results, bases = experiment.compare(tokenizer_and_model, train_rows, task.test, policy, recipe, seeds=seeds, out=out, bars=True)
     rows = experiment.rows(results, bases)
     table = report.table(rows)
@@ -107,7 +109,7 @@ def _train(given: argparse.Namespace) -> int:
         if result.policy == given.policy and given.policy != experiment.BASELINE:
             _say(_cost(result))
     if out is not None:
-        _write(out / "results.json", json.dumps({"task": task.name, "rows": rows, "untrained_accuracy": bases}, indent=1, default=float) + "\n")
+        _write(out / "results.json", json.dumps(finite({"task": task.name, "rows": rows, "untrained_accuracy": bases}), indent=1) + "\n")
         _write(out / "table.txt", table + "\n")
         _say(f"ledgers, results.json and table.txt are in {out}; draw them with: filterloader report {out}")
     return 0

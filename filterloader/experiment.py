@@ -165,8 +165,9 @@ def _agot(accuracy: float, base: float, full: float, t_norm: float) -> float | N
 
 def _warm_up(tokenizer, model, rows: Sequence, recipe: Recipe) -> None:
     """Compile the kernels and wake the libraries, so that whoever runs first does not pay for all."""
-    for policy in (POLICIES[BASELINE](), POLICIES["three_stage"](warmup=0, alt=100.0, window=1)):
-        train(copy.deepcopy(model), tokenizer, rows, policy, recipe, seed=0)
+    with torch.random.fork_rng():
+        for policy in (POLICIES[BASELINE](), POLICIES["three_stage"](warmup=0, alt=100.0, window=1)):
+            train(copy.deepcopy(model), tokenizer, rows, policy, recipe, seed=0)
 
 
 def _name(policy: Any) -> str:

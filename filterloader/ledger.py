@@ -226,7 +226,7 @@ class Ledger:
         if self._log is not None:
             line = {"event": event, "time": round(perf_counter() - self._started, 4), **values}
             with self._log.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(_finite(line), default=str) + "\n")
+                file.write(json.dumps(finite(line), default=str) + "\n")
 
     def state_dict(self) -> dict:
         return {"counts": dict(self._n), "times": dict(self._t), "stages": [list(stage) for stage in self.stages],
@@ -253,12 +253,12 @@ def _clock(seconds: float) -> str:
     return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{seconds:02d}s" if minutes else f"{seconds}s"
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """The same value as JSON wants it: arrays and tensors as lists or numbers, nan and infinities as None."""
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from filterloader import arguments
 from filterloader.candidates import Candidates
 from filterloader.collate import Batch, Collator
 from filterloader.features import TokenFeatures
@@ -19,11 +20,11 @@ from filterloader.policies.three_stage import ThreeStage
 from filterloader.portable import pack, unpack
 from filterloader.reader import Reader
 from filterloader.refill import RefillBuffer
+from filterloader.score import losses_of
 from filterloader.settings import check_same, whole
 from filterloader.source import Source
 
 VERSION = 1
-GRANULARITIES = ("example", "batch")
 
 
 class FilteringDataLoader:
@@ -91,7 +92,7 @@ class FilteringDataLoader:
         total_examples: int | None = None,
         buffer_batches: int | None = None,
     ):
-        _check_arguments(dataset, tokenizer, granularity, score_fn)
+        arguments.check(dataset, tokenizer, granularity, score_fn)
         self.seed = None if seed is None else whole("seed", seed, low=0)
         if generator is None and seed is not None:
             generator = torch.Generator().manual_seed(seed)
@@ -100,14 +101,14 @@ class FilteringDataLoader:
             worker_init_fn, multiprocessing_context, generator, prefetch_factor=prefetch_factor,
             persistent_workers=persistent_workers, pin_memory_device=pin_memory_device, in_order=in_order,
         )  # fmt: skip
-        for name in _ARGUMENTS:
+        for name in arguments.DATALOADER_ARGUMENTS:
             setattr(self, name, getattr(reference, name))
         self.policy = ThreeStage() if policy is None else policy
         if hasattr(self.policy, "bind"):
-            self.policy.bind(_seed(self.seed, generator))
+            self.policy.bind(arguments.seed_of(self.seed, generator))
         self.granularity, self.score_fn, self.tokenizer = granularity, score_fn, tokenizer
         features = getattr(self.policy, "features", "auto") if features is None else features
-        self.features = features if callable(features) else TokenFeatures(features, vocabulary=_vocabulary(tokenizer))
+        self.features = features if callable(features) else TokenFeatures(features, vocabulary=arguments.vocabulary_of(tokenizer))
 
         screens = getattr(self.policy, "gates_forward", True)
         scores = score_fn is not None and getattr(type(self.policy), "gates_backward", True) is not False
@@ -256,7 +257,7 @@ class FilteringDataLoader:
     def _judge_ahead(self, candidates: Candidates) -> Candidates:
         start = perf_counter()
         with torch.no_grad():
-            losses = _losses(self.score_fn(self._collate(candidates)), candidates)
+            losses = losses_of(self.score_fn(self._collate(candidates)), candidates)
         self.ledger.spent("score_s", perf_counter() - start, out_of="loader_s")
         self.ledger.count(scored=len(candidates))
         start = perf_counter()
@@ -355,54 +356,3 @@ class _Pass:
             return batch
         finally:
             loader.ledger.leave(door)
-
-
-_ARGUMENTS = (
-    "dataset", "batch_size", "sampler", "batch_sampler", "num_workers", "collate_fn", "pin_memory", "drop_last", "timeout",
-    "worker_init_fn", "multiprocessing_context", "generator", "prefetch_factor", "persistent_workers", "pin_memory_device", "in_order",
-)  # fmt: skip
-
-
-def _check_arguments(dataset: Any, tokenizer: Any, granularity: Any, score_fn: Any) -> None:
-    if isinstance(dataset, Mapping):
-        raise TypeError(f"dataset is a mapping with the keys {sorted(map(str, dataset))[:8]}; pass one of its splits, e.g. dataset['train']")
-    if isinstance(dataset, (DataLoader, FilteringDataLoader)):
-        raise TypeError(f"dataset is a {type(dataset).__name__}; pass the data set it reads, and its arguments, instead")
-    if granularity not in GRANULARITIES:
-        raise ValueError(f"granularity={granularity!r} is not known; choose 'example' or 'batch'")
-    if tokenizer is not None and not (callable(tokenizer) and hasattr(tokenizer, "model_max_length")):
-        raise TypeError(
-            f"tokenizer must be one of transformers (a fast one), got {type(tokenizer).__name__}; wrap a tokenizers.Tokenizer in "
-            "transformers.PreTrainedTokenizerFast(tokenizer_object=…)"
-        )
-    if tokenizer is not None and getattr(tokenizer, "pad_token_id", 0) is None:
-        raise ValueError("the tokenizer has no padding token; set one first, e.g. tokenizer.pad_token = tokenizer.eos_token")
-    if score_fn is not None and not callable(score_fn):
-        raise TypeError(f"score_fn must be a function batch -> losses or logits, got {type(score_fn).__name__}")
-    if score_fn is not None and granularity == "batch":
-        raise ValueError("score_fn chooses examples before the refill; it needs granularity='example'")
-
-
-def _seed(seed: int | None, generator: torch.Generator | None) -> int:
-    if seed is not None:
-        return seed
-    return generator.initial_seed() if generator is not None else torch.initial_seed()
-
-
-def _vocabulary(tokenizer: Any) -> int | None:
-    return None if tokenizer is None else len(tokenizer)
-
-
-def _losses(scores: Any, candidates: Candidates) -> np.ndarray:
-    """What a ``score_fn`` returned as losses float32 ``[n]``; logits become cross entropy with the labels."""
-    n = len(candidates)
-    if not isinstance(scores, torch.Tensor) or scores.shape[:1] != (n,) or scores.ndim > 2:
-        got = list(scores.shape) if isinstance(scores, torch.Tensor) else type(scores).__name__
-        raise ValueError(f"score_fn must return losses [{n}] or logits [{n}, classes] for this batch, got {got}")
-    if scores.ndim == 2:
-        if candidates.labels is None:
-            raise ValueError("score_fn returned logits, but the rows have no class label; return losses [batch] instead")
-        labels = torch.from_numpy(candidates.labels).to(scores.device)
-        scores = torch.nn.functional.cross_entropy(scores.float(), labels, reduction="none")
-    losses = scores.detach().to("cpu", torch.float32).numpy()
-    return np.where(np.isfinite(losses), np.maximum(losses, 0), 0).astype(np.float32)

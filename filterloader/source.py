@@ -14,7 +14,6 @@ from filterloader.candidates import Candidates
 from filterloader.reader import Passed, Reader
 from filterloader.settings import check_same
 
-
 _BLOCK = 128  # candidates read at once before a refill: enough to tokenize in one call, few enough to decide late
 
 

@@ -14,7 +14,6 @@ from filterloader.settings import check_same, paste, share, whole
 from filterloader.threshold import MovingAverageThreshold, moving
 from filterloader.warmup import Warmup
 
-
 _SETTINGS = ("warmup", "window", "alt", "margin", "threshold", "cutoff", "audit", "backward_gate", "in_sample")
 
 

@@ -1,0 +1,45 @@
+"""Arguments: what a loader was given, checked before anything is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+GRANULARITIES = ("example", "batch")
+DATALOADER_ARGUMENTS = (
+    "dataset", "batch_size", "sampler", "batch_sampler", "num_workers", "collate_fn", "pin_memory", "drop_last", "timeout",
+    "worker_init_fn", "multiprocessing_context", "generator", "prefetch_factor", "persistent_workers", "pin_memory_device", "in_order",
+)  # fmt: skip
+
+
+def check(dataset: Any, tokenizer: Any, granularity: Any, score_fn: Any) -> None:
+    if isinstance(dataset, Mapping):
+        raise TypeError(f"dataset is a mapping with the keys {sorted(map(str, dataset))[:8]}; pass one of its splits, e.g. dataset['train']")
+    if isinstance(dataset, DataLoader) or hasattr(dataset, "hook"):
+        raise TypeError(f"dataset is a {type(dataset).__name__}; pass the data set it reads, and its arguments, instead")
+    if granularity not in GRANULARITIES:
+        raise ValueError(f"granularity={granularity!r} is not known; choose 'example' or 'batch'")
+    if tokenizer is not None and not (callable(tokenizer) and hasattr(tokenizer, "model_max_length")):
+        raise TypeError(
+            f"tokenizer must be one of transformers (a fast one), got {type(tokenizer).__name__}; wrap a tokenizers.Tokenizer in "
+            "transformers.PreTrainedTokenizerFast(tokenizer_object=…)"
+        )
+    if tokenizer is not None and getattr(tokenizer, "pad_token_id", 0) is None:
+        raise ValueError("the tokenizer has no padding token; set one first, e.g. tokenizer.pad_token = tokenizer.eos_token")
+    if score_fn is not None and not callable(score_fn):
+        raise TypeError(f"score_fn must be a function batch -> losses or logits, got {type(score_fn).__name__}")
+    if score_fn is not None and granularity == "batch":
+        raise ValueError("score_fn chooses examples before the refill; it needs granularity='example'")
+
+
+def seed_of(seed: int | None, generator: torch.Generator | None) -> int:
+    if seed is not None:
+        return seed
+    return generator.initial_seed() if generator is not None else torch.initial_seed()
+
+
+def vocabulary_of(tokenizer: Any) -> int | None:
+    return None if tokenizer is None else len(tokenizer)

@@ -1,0 +1,25 @@
+"""Scores: what a score function returned, as one loss an example."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from filterloader.candidates import Candidates
+
+
+def losses_of(scores: Any, candidates: Candidates) -> np.ndarray:
+    """What a ``score_fn`` returned as losses float32 ``[n]``; logits become cross entropy with the labels."""
+    n = len(candidates)
+    if not isinstance(scores, torch.Tensor) or scores.shape[:1] != (n,) or scores.ndim > 2:
+        got = list(scores.shape) if isinstance(scores, torch.Tensor) else type(scores).__name__
+        raise ValueError(f"score_fn must return losses [{n}] or logits [{n}, classes] for this batch, got {got}")
+    if scores.ndim == 2:
+        if candidates.labels is None:
+            raise ValueError("score_fn returned logits, but the rows have no class label; return losses [batch] instead")
+        labels = torch.from_numpy(candidates.labels).to(scores.device)
+        scores = torch.nn.functional.cross_entropy(scores.float(), labels, reduction="none")
+    losses = scores.detach().to("cpu", torch.float32).numpy()
+    return np.where(np.isfinite(losses), np.maximum(losses, 0), 0).astype(np.float32)
