@@ -13,9 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-SMALL = {"lr": 1e-3, "max_length": 64, "warmup": 1.0}  # a model that starts from nothing first has to learn something
+SMALL = {"lr": 1e-3, "max_length": 64, "warmup": 0.4}  # a model that starts from nothing first has to learn something
 PRETRAINED = {"lr": 5e-5, "max_length": 128}
-DEMO = {"per_library": 1200, "epochs": 2, "seeds": [0, 1]}
+DEMO = {"per_library": 1200, "epochs": 2, "seeds": [0, 1], "warmup": 1.0}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--max-length", type=_count, help=f"tokens kept of a text (default: {PRETRAINED['max_length']}, small encoder {SMALL['max_length']})")
     add("--limit", type=_count, metavar="N", help="use only N training examples")
     add("--seeds", nargs="+", type=_seed, metavar="SEED", help="one run of everything for each seed, e.g. --seeds 0 1 2 (default: 0, without --data: 0 1)")
-    add("--threads", type=_count, help="CPU threads for torch (default: torch's own choice)")
+    add("--threads", type=_count, help="CPU threads for torch (default: torch's own choice; on a machine that is busy otherwise, fewer are much faster)")
     add("--out", metavar="DIR", help="keep the ledger of each run, results.json and the table there")
     train.set_defaults(run=_train)
     report = commands.add_parser("report", help="print a table of finished runs and draw them", description="Print a table of runs, and draw "
@@ -77,7 +77,7 @@ def _train(given: argparse.Namespace) -> int:
 
     if given.policy not in POLICIES:
         raise ValueError(f"--policy {given.policy!r} is not known; choose one of {', '.join(POLICIES)}")
-    policy = _configured(given.policy, given.option, from_nothing=given.model is None)
+    policy = _configured(given.policy, given.option, warmup=None if given.model else SMALL["warmup"] if given.data else DEMO["warmup"])
     out = None if given.out is None else Path(given.out)
     if out is not None and out.exists() and not out.is_dir():
         raise ValueError(f"--out {given.out} is a file; name a folder")
@@ -90,7 +90,7 @@ def _train(given: argparse.Namespace) -> int:
     from filterloader.ledger import finite
 
     task, tokenizer_and_model, defaults = _task(given)
-    seeds = given.seeds or ([0] if given.data else DEMO["seeds"])
+    seeds = list(dict.fromkeys(given.seeds or ([0] if given.data else DEMO["seeds"])))
     epochs = given.epochs or (1 if given.data else DEMO["epochs"])
     recipe = experiment.Recipe(text=task.text if len(task.text) > 1 else task.text[0], label=task.label, epochs=epochs,
                                batch_size=given.batch_size, lr=given.lr or defaults["lr"], granularity=given.granularity)  # fmt: skip
@@ -149,15 +149,15 @@ def _task(given: argparse.Namespace):
     return task, make, defaults
 
 
-def _configured(name: str, options: list[str], *, from_nothing: bool) -> Callable[[], Any]:
+def _configured(name: str, options: list[str], *, warmup: float | None) -> Callable[[], Any]:
     """A function that makes the policy with the settings given as ``NAME=VALUE``; tried once, so that errors come early."""
     from filterloader.policies import POLICIES
 
     kind = POLICIES[name]
     known = [setting for setting in inspect.signature(kind.__init__).parameters if setting not in ("self", "args", "kwargs")]
     settings: dict[str, Any] = {"fixed_threshold": {"threshold": 0.3}, "random": {"keep": 0.3}}.get(name, {})
-    if from_nothing and "warmup" in known:
-        settings["warmup"] = SMALL["warmup"]
+    if warmup is not None and "warmup" in known:
+        settings["warmup"] = warmup
     for option in options:
         setting, equals, value = option.partition("=")
         if not equals or setting not in known:

@@ -152,7 +152,7 @@ class LossHook:
             subset = candidates if ask.size == len(candidates) else candidates.take(ask)
             start = perf_counter()
             weights[ask] *= checked(self.policy.judge(subset, np.maximum(losses[ask], 0)), ask.size, self.policy, "judge")
-            self.ledger.spent("predictor_s", perf_counter() - start, out_of="hook_s")
+            self.ledger.spent("predictor_s", perf_counter() - start)
         self.ledger.judged(candidates, weights, float(losses[finite].mean()) if finite.any() else None)
         return self._for_each_loss(weights, values.shape, known)
 

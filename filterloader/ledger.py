@@ -43,6 +43,7 @@ class Ledger:
         self._n = dict.fromkeys(_COUNTS, 0)
         self._t = dict.fromkeys(_TIMES, 0.0)
         self._door, self._since = None, 0.0
+        self._inside = "hook_s"  # the time that runs now
         self._recent = np.zeros(4)  # seen, kept, reported, trained since the last line
         self._watched = [0, 0]  # candidates, kept
         self._warned = False
@@ -59,7 +60,7 @@ class Ledger:
         if self._door is not None:
             work = "forward_s" if door == "hook" else "backward_s" if self._door == "backward" else "other_s"
             self._t[work] += gap
-        self._since = now
+        self._since, self._inside = now, f"{door}_s"
 
     def leave(self, door: str | None) -> None:
         """The loop goes out: of ``"loader"`` with a batch, of the hook with a loss (``"backward"``) or with None
@@ -68,10 +69,10 @@ class Ledger:
         self._t["hook_s" if door in ("backward", "skipped") else "loader_s"] += now - self._since
         self._door, self._since = door, now
 
-    def spent(self, kind: str, seconds: float, out_of: str) -> None:
-        """``seconds`` of ``kind`` that happen inside another time and are taken out of it."""
+    def spent(self, kind: str, seconds: float) -> None:
+        """``seconds`` of ``kind`` that happened behind the door last entered, and are taken out of its time."""
         self._t[kind] += seconds
-        self._t[out_of] -= seconds
+        self._t[self._inside] -= seconds
 
     # -- counts --------------------------------------------------------------------------------------------------------
 
@@ -172,15 +173,21 @@ class Ledger:
         if not n["examples_run_back"]:
             return 0.0  # what a backward pass costs is not known yet
         if not n["tokens_seen"]:
-            return t["forward_s"] / max(n["forwarded"], 1) * n["seen"] + t["backward_s"] / max(n["examples_run_back"], 1) * n["seen"]
+            return (t["forward_s"] / max(n["forwarded"], 1) + t["backward_s"] / n["examples_run_back"]) * self._decided
         forward = t["forward_s"] / max(n[unit + "forwarded"], 1)
-        return (forward + t["backward_s"] / max(n[unit + "run_back"], 1)) * n[unit + "seen"]
+        tokens = n[unit + "forwarded"] + n[unit + "screened_out"] + n[unit + "seen"] * n["scored_out"] / max(n["seen"], 1)
+        return (forward + t["backward_s"] / max(n[unit + "run_back"], 1)) * tokens
+
+    @property
+    def _decided(self) -> int:
+        """Examples dropped or handed out: what was seen, less what waits for its batch."""
+        return self._n["screened_out"] + self._n["scored_out"] + self._n["forwarded"]
 
     def summary(self) -> str:
         """One line for a person: ``kept 21 % · stage filter · saved ~3m12s``."""
         n = self._n
         kept = 100 * (1 - n["screened_out"] / n["seen"]) if n["seen"] else 100.0
-        parts = [f"kept {kept:.0f} %", f"trained {100 * n['backwarded'] / max(n['seen'], 1):.0f} %"]
+        parts = [f"kept {kept:.0f} %", f"trained {100 * n['backwarded'] / max(self._decided, 1):.0f} %"]
         if self.stages:
             parts.append(f"stage {self.stages[-1][0]}")
         saved = self.scalars()["saved_s"]

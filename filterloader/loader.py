@@ -151,7 +151,7 @@ class FilteringDataLoader:
         else:
             if self._running:  # the pass before was broken off
                 self.hook.abandon()
-                self._consumed_before += self._source.rows
+                self._consumed_before += self._place()
             self._buffer.clear()
             self._source.start()
             self._running, self._exhausted = True, False
@@ -236,7 +236,7 @@ class FilteringDataLoader:
         asked = block if self.granularity == "example" else block.as_one()
         start = perf_counter()
         weights = checked(self.policy.screen(asked), len(asked), self.policy, "screen")
-        self.ledger.spent("predictor_s", perf_counter() - start, out_of="loader_s")
+        self.ledger.spent("predictor_s", perf_counter() - start)
         keep = weights > 0
         if not keep.all() and not self._refilling and self.granularity == "example":
             raise ValueError(f"{self.policy!r} has gates_forward=False, yet its screen dropped candidates; set gates_forward = True")
@@ -258,11 +258,11 @@ class FilteringDataLoader:
         start = perf_counter()
         with torch.no_grad():
             losses = losses_of(self.score_fn(self._collate(candidates)), candidates)
-        self.ledger.spent("score_s", perf_counter() - start, out_of="loader_s")
+        self.ledger.spent("score_s", perf_counter() - start)
         self.ledger.count(scored=len(candidates))
         start = perf_counter()
         weights = checked(self.policy.judge(candidates, losses), len(candidates), self.policy, "judge")
-        self.ledger.spent("predictor_s", perf_counter() - start, out_of="loader_s")
+        self.ledger.spent("predictor_s", perf_counter() - start)
         candidates.weights, candidates.judged = candidates.weights * weights, np.ones(len(candidates), bool)
         kept = np.flatnonzero(candidates.weights)
         self.ledger.count(scored_out=len(candidates) - kept.size)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -56,4 +58,13 @@ def get_scheduler(
     def at_progress(_: int) -> float:
         return shape(round(min(loader.consumed / (epochs * total), 1.0) * _STEPS))
 
-    return LambdaLR(optimizer, at_progress)
+    return _ByProgress(optimizer, at_progress)
+
+
+class _ByProgress(LambdaLR):
+    """A schedule that may be stepped before the optimizer is: the first batch may be one to skip."""
+
+    def step(self, epoch: int | None = None) -> None:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
+            super().step(epoch)

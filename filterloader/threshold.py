@@ -53,7 +53,8 @@ class MovingAverageThreshold:
         return self.value if self.include_current else value
 
     def end_warmup(self) -> None:
-        self._stands = self.frozen
+        """The warm-up is over: a frozen threshold stands still from now on, or from its first value on."""
+        self._stands = self.frozen and self._recent.size > 0
 
     def state_dict(self) -> dict:
         return {"settings": repr(self), "recent": self._recent.copy(), "reports": self._reports.copy(), "stands": self._stands}

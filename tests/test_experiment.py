@@ -31,7 +31,9 @@ def data(n, seed=0):
 @pytest.fixture
 def make(tokenizer):
     def pair(seed):
-        return tokenizer, encoder.small_encoder(len(tokenizer), 2, hidden=32, layers=1, heads=2, max_length=64, seed=seed)
+        return tokenizer, encoder.small_encoder(
+            len(tokenizer), 2, hidden=32, layers=1, heads=2, max_length=64, seed=seed
+        )
 
     return pair
 
@@ -103,7 +105,9 @@ def test_all_share_one_recipe_one_seed_and_one_beginning(make, walls, monkeypatc
 
 def test_every_policy_groups_lengths_alike_and_ends_at_a_rate_of_zero(make, monkeypatch):
     schedulers, real = [], experiment.get_scheduler
-    monkeypatch.setattr(experiment, "get_scheduler", lambda *args, **kw: schedulers.append(real(*args, **kw)) or schedulers[-1])
+    monkeypatch.setattr(
+        experiment, "get_scheduler", lambda *args, **kw: schedulers.append(real(*args, **kw)) or schedulers[-1]
+    )
     for policy in (TrainAll(), Random(0.5), ThreeStage(warmup=16, alt=10.0)):
         tokenizer, model = make(0)
         _, loader = experiment.train(model, tokenizer, data(200), policy, RECIPE, seed=0)
@@ -114,7 +118,9 @@ def test_every_policy_groups_lengths_alike_and_ends_at_a_rate_of_zero(make, monk
 
 def test_the_same_seeds_give_the_same_accuracy(make):
     def run():
-        results, bases = experiment.compare(make, data(96), data(48, 1), lambda: ThreeStage(warmup=16, window=2, alt=10.0), RECIPE, seeds=(0, 1))
+        results, bases = experiment.compare(
+            make, data(96), data(48, 1), lambda: ThreeStage(warmup=16, window=2, alt=10.0), RECIPE, seeds=(0, 1)
+        )
         kept = [one for one in results if one.policy != "random"]  # the control's share is a measured time
         return [(one.policy, one.seed, one.correct.tolist(), one.scalars["backwarded"]) for one in kept], bases
 
@@ -129,7 +135,9 @@ def test_the_control_repeats_too_once_its_share_is_fixed(make, walls):
 
 def test_torchs_global_random_state_stays_untouched(tokenizer):
     def make(seed):
-        config = BertConfig(vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
+        config = BertConfig(
+            vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
+        )
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             return tokenizer, BertForSequenceClassification(config)  # with dropout
@@ -151,16 +159,22 @@ def test_correct_is_in_the_order_of_the_rows(make):
     comp = experiment.correct(model, tokenizer, rows, RECIPE, batch_size=7)
     model.eval()
     with torch.no_grad():
-        ref = [int(model(**tokenizer(row["text"], return_tensors="pt")).logits.argmax()) == row["label"] for row in rows]
+        ref = [
+            int(model(**tokenizer(row["text"], return_tensors="pt")).logits.argmax()) == row["label"] for row in rows
+        ]
     assert comp.dtype == bool and comp.tolist() == ref
 
 
 def test_ledgers_are_kept_where_told(make, tmp_path):
-    results, _ = experiment.compare(make, data(64), data(16, 1), lambda: FixedThreshold(0.1), RECIPE, seeds=(0, 2), out=tmp_path)
+    results, _ = experiment.compare(
+        make, data(64), data(16, 1), lambda: FixedThreshold(0.1), RECIPE, seeds=(0, 2), out=tmp_path
+    )
     names = [f"{policy}-seed{seed}.jsonl" for policy in ("fixed_threshold", "random", "train_all") for seed in (0, 2)]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
     for one in results:
-        *_, end = [json.loads(line) for line in (tmp_path / f"{one.policy}-seed{one.seed}.jsonl").read_text().splitlines()]
+        *_, end = [
+            json.loads(line) for line in (tmp_path / f"{one.policy}-seed{one.seed}.jsonl").read_text().splitlines()
+        ]
         _, low, high = metrics.accuracy_interval(one.correct)
         assert (end["accuracy"], end["accuracy_low"], end["accuracy_high"]) == (one.accuracy, low, high)
         assert end["wall_s"] == one.wall_s and end["scalars"]["seen"] == 64

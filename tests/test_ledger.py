@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from filterloader import AutoThreshold, FilteringDataLoader, FixedThreshold, Random, ThreeStage, TrainAll, metrics, report
+from filterloader import (
+    AutoThreshold,
+    FilteringDataLoader,
+    FixedThreshold,
+    Random,
+    ThreeStage,
+    TrainAll,
+    metrics,
+    report,
+)
 from filterloader import hook as hook_module
 from filterloader import ledger as ledger_module
 from filterloader import loader as loader_module
@@ -59,7 +68,9 @@ def some(lengths, labels=None):
     """Candidates of these lengths."""
     offsets = np.append(0, np.cumsum(lengths)).astype(np.int64)
     ids = np.zeros(offsets[-1], np.int32)
-    return Candidates(len(lengths), tokens=Ragged(ids, offsets), bag=Bag(ids, offsets, 10), labels=labels).placed(0, None, None)
+    return Candidates(len(lengths), tokens=Ragged(ids, offsets), bag=Bag(ids, offsets, 10), labels=labels).placed(
+        0, None, None
+    )
 
 
 # -- counts ----------------------------------------------------------------------------------------------------------
@@ -103,7 +114,9 @@ def test_what_a_threshold_leaves_out_of_a_batch_is_not_backwarded_yet_was_run(to
     n = loader.ledger.scalars()
     high = [losses_of(batch) >= 0.5 for batch, _ in out]
     assert n["backwarded"] == sum(int(keep.sum()) for keep in high)
-    assert n["tokens_backwarded"] == sum(int(batch["attention_mask"][keep].sum()) for (batch, _), keep in zip(out, high, strict=True))
+    assert n["tokens_backwarded"] == sum(
+        int(batch["attention_mask"][keep].sum()) for (batch, _), keep in zip(out, high, strict=True)
+    )
     assert n["examples_run_back"] == sum(len(keep) for keep in high if keep.any())
 
 
@@ -116,7 +129,12 @@ def test_a_batch_that_stands_for_many_counts_as_many():
     ledger.judged(whole, np.ones(1, np.float32), 0.5)
     n = ledger.scalars()
     assert (n["seen"], n["screened_out"], n["forwarded"], n["backwarded"], n["examples_run_back"]) == (6, 3, 3, 3, 3)
-    assert (n["tokens_seen"], n["tokens_screened_out"], n["tokens_forwarded"], n["tokens_backwarded"]) == (24, 12, 12, 12)
+    assert (n["tokens_seen"], n["tokens_screened_out"], n["tokens_forwarded"], n["tokens_backwarded"]) == (
+        24,
+        12,
+        12,
+        12,
+    )
 
 
 def test_batches_never_reported_are_counted_when_the_pass_is_broken_off(tokenizer):
@@ -181,8 +199,8 @@ def test_time_inside_another_is_taken_out_of_it(clock):
     ledger = Ledger()
     ledger.enter("loader")
     clock.turn(10)
-    ledger.spent("predictor_s", 3, out_of="loader_s")
-    ledger.spent("score_s", 4, out_of="loader_s")
+    ledger.spent("predictor_s", 3)
+    ledger.spent("score_s", 4)
     ledger.leave("loader")
     scalars = ledger.scalars()
     assert (scalars["loader_s"], scalars["predictor_s"], scalars["score_s"], scalars["wall_s"]) == (3, 3, 4, 10)
@@ -248,7 +266,9 @@ def test_time_of_a_score_function_has_its_own_name(tokenizer, clock):
         clock.turn(3)
         return losses_of(batch)
 
-    loader = FilteringDataLoader(sentences(64), tokenizer=tokenizer, batch_size=16, policy=FixedThreshold(0.5), score_fn=score)
+    loader = FilteringDataLoader(
+        sentences(64), tokenizer=tokenizer, batch_size=16, policy=FixedThreshold(0.5), score_fn=score
+    )
     train(loader)
     scalars = loader.ledger.scalars()
     assert (scalars["scored"], scalars["score_s"], scalars["loader_s"]) == (64, 12, 0)
@@ -265,7 +285,11 @@ def test_times_add_up_to_the_wall_clock(tokenizer, clock, policy, granularity):
             loss = loader.hook.report(losses_of(batch))
             clock.turn(0.1 if loss is None else 0.7)
     scalars = loader.ledger.scalars()
-    assert sum(scalars[name] for name in ledger_module._TIMES) == pytest.approx(scalars["wall_s"]) == pytest.approx(clock.now - start)
+    assert (
+        sum(scalars[name] for name in ledger_module._TIMES)
+        == pytest.approx(scalars["wall_s"])
+        == pytest.approx(clock.now - start)
+    )
     assert all(scalars[name] >= 0 for name in ledger_module._TIMES)
 
 
@@ -293,6 +317,16 @@ def test_training_on_everything_costs_one(tokenizer, clock):
     scalars = run_by_hand(tokenizer, clock, TrainAll()).scalars()
     assert scalars["t_norm_modelled"] == pytest.approx(1) and scalars["t_norm_measured"] == pytest.approx(1)
     assert scalars["saved_s"] == pytest.approx(0)
+
+
+def test_what_waits_in_the_buffer_is_not_saved(tokenizer, clock):
+    loader = build(tokenizer, TrainAll(), buffer_batches=8)
+    for batch in loader:
+        clock.turn(float(batch["attention_mask"].sum()))
+        loader.hook.report(losses_of(batch))
+        clock.turn(2 * float(batch["attention_mask"].sum()))
+        assert loader.ledger.scalars()["saved_s"] == pytest.approx(0, abs=1e-6)
+        assert loader.ledger.summary().startswith("kept 100 % · trained 100 %")
 
 
 def test_measured_time_is_over_what_everything_would_have_cost_at_this_runs_time_a_token(tokenizer, clock):
@@ -358,7 +392,9 @@ def test_the_summary_says_what_a_person_wants_to_know(tokenizer, clock):
     assert loader.ledger.summary() == f"kept {kept:.0f} % · trained {trained:.0f} % · stage filter · saved ~{saved}"
 
 
-@pytest.mark.parametrize("seconds, text", [(0, "0s"), (59.9, "59s"), (60, "1m00s"), (3599, "59m59s"), (3600, "1h00m"), (90061, "25h01m")])
+@pytest.mark.parametrize(
+    "seconds, text", [(0, "0s"), (59.9, "59s"), (60, "1m00s"), (3599, "59m59s"), (3600, "1h00m"), (90061, "25h01m")]
+)
 def test_a_clock_for_people(seconds, text):
     assert ledger_module._clock(seconds) == text
 
@@ -466,13 +502,23 @@ def test_a_line_holds_the_means_since_the_line_before(tokenizer, tmp_path):
 def test_every_line_is_strict_json_whatever_it_is_given(tmp_path):
     ledger = Ledger()
     ledger.log_to(tmp_path / "run.jsonl", policy=Random(0.5), folder=tmp_path)
-    ledger.note("eval", a=float("nan"), b=[np.inf, 1.5], c={"d": np.float32(0.5)}, e=torch.tensor(0.25), f=np.arange(2), g=(True, None, "x"))
+    ledger.note(
+        "eval",
+        a=float("nan"),
+        b=[np.inf, 1.5],
+        c={"d": np.float32(0.5)},
+        e=torch.tensor(0.25),
+        f=np.arange(2),
+        g=(True, None, "x"),
+    )
     ledger.end()
 
     def refuse(constant):
         raise AssertionError(f"{constant} is no JSON")
 
-    start, note, end = [json.loads(line, parse_constant=refuse) for line in (tmp_path / "run.jsonl").read_text().splitlines()]
+    start, note, end = [
+        json.loads(line, parse_constant=refuse) for line in (tmp_path / "run.jsonl").read_text().splitlines()
+    ]
     assert start["run"] == {"policy": "Random(keep=0.5, seed=None)", "folder": str(tmp_path)}
     assert {name: note[name] for name in "abcefg"} == {
         "a": None, "b": [None, 1.5], "c": {"d": 0.5}, "e": 0.25, "f": [0, 1], "g": [True, None, "x"],

@@ -10,7 +10,16 @@ import pytest
 import torch
 
 import filterloader
-from filterloader import POLICIES, AutoThreshold, BernoulliNB, FixedThreshold, MultinomialNB, Random, ThreeStage, TrainAll
+from filterloader import (
+    POLICIES,
+    AutoThreshold,
+    BernoulliNB,
+    FixedThreshold,
+    MultinomialNB,
+    Random,
+    ThreeStage,
+    TrainAll,
+)
 from filterloader.candidates import Bag, Candidates, Ragged
 from filterloader.hook import checked
 from filterloader.portable import pack, unpack
@@ -24,8 +33,12 @@ MAKE = {
     "auto_threshold": lambda: AutoThreshold(warmup=50),
     "three_stage": lambda: ThreeStage(warmup=50, audit=0.2, seed=1),
     "three_stage, forward only": lambda: ThreeStage(warmup=50, alt=0.4, backward_gate=False, cutoff=0.2, seed=1),
-    "three_stage, bernoulli": lambda: ThreeStage(warmup=50, alt=0.6, window=4, predictor="bernoulli", audit=0.1, seed=1),
-    "three_stage, own predictor": lambda: ThreeStage(warmup=50, predictor=BernoulliNB(WORDS, 0.5, calibrate=True), seed=1),
+    "three_stage, bernoulli": lambda: ThreeStage(
+        warmup=50, alt=0.6, window=4, predictor="bernoulli", audit=0.1, seed=1
+    ),
+    "three_stage, own predictor": lambda: ThreeStage(
+        warmup=50, predictor=BernoulliNB(WORDS, 0.5, calibrate=True), seed=1
+    ),
     "reference_script": lambda: ThreeStage.reference_script(warmup=50, seed=1),
 }
 OTHERWISE = {  # the same class with another setting, and what the error says of the two
@@ -50,13 +63,17 @@ GRANULARITIES = ("example", "batch")
 
 
 def block(i, n=16, *, granularity="example", total=4000, words=True, hard=None, seed=0):
-    """``(candidates, losses)`` number ``i`` of a stream: words of the upper half mean a high loss, and half of the rows (or of
-    the blocks, where a block is one candidate) have them."""
+    """``(candidates, losses)`` number ``i`` of a stream: words of the upper half of the vocabulary mean a high loss.
+
+    Half of the rows have them, or half of the blocks, where a block is one candidate.
+    """
     rng = np.random.default_rng([seed, i])
     if hard is None:
         hard = rng.random(n) < 0.5 if granularity == "example" else np.full(n, rng.random() < 0.5)
     lengths = rng.integers(3, 9, n)
-    ids = rng.integers(0, WORDS // 2, lengths.sum()).astype(np.int32) + np.repeat(hard, lengths).astype(np.int32) * (WORDS // 2)
+    ids = rng.integers(0, WORDS // 2, lengths.sum()).astype(np.int32) + np.repeat(hard, lengths).astype(np.int32) * (
+        WORDS // 2
+    )
     offsets = np.append(0, lengths.cumsum()).astype(np.int64)
     candidates = Candidates(n, tokens=Ragged(ids, offsets), labels=rng.integers(0, 2, n))
     candidates.placed(i * n, None, total)
@@ -76,7 +93,14 @@ def steps(policy, granularity, start=0, stop=120):
         screened = checked(policy.screen(candidates), len(candidates), policy, "screen")
         keep = np.flatnonzero(screened)
         judged = policy.judge(candidates.take(keep), losses[keep]) if keep.size else np.zeros(0, np.float32)
-        said.append((screened.tolist(), judged.tolist(), getattr(policy, "stage", None), getattr(policy, "loss_threshold", None)))
+        said.append(
+            (
+                screened.tolist(),
+                judged.tolist(),
+                getattr(policy, "stage", None),
+                getattr(policy, "loss_threshold", None),
+            )
+        )
     return said
 
 
@@ -113,7 +137,9 @@ def test_answers_are_one_finite_weight_a_candidate(name, granularity):
     for i in range(120):
         candidates, losses = block(i, granularity=granularity)
         for weights in (policy.screen(candidates), policy.judge(candidates, losses)):
-            assert isinstance(weights, np.ndarray) and weights.dtype == np.float32 and weights.shape == (len(candidates),)
+            assert (
+                isinstance(weights, np.ndarray) and weights.dtype == np.float32 and weights.shape == (len(candidates),)
+            )
             assert np.isfinite(weights).all() and (weights >= 0).all()
 
 

@@ -12,7 +12,9 @@ from tests.test_schedule import Stream
 
 def build(tokenizer, policy=None, n=640, **kw):
     policy = TrainAll() if policy is None else policy
-    return FilteringDataLoader(sentences(n), tokenizer=tokenizer, **{"batch_size": 16, "seed": 1, "policy": policy, **kw})
+    return FilteringDataLoader(
+        sentences(n), tokenizer=tokenizer, **{"batch_size": 16, "seed": 1, "policy": policy, **kw}
+    )
 
 
 def drawn(loader, stop=None, **settings):

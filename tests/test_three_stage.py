@@ -15,7 +15,7 @@ both = pytest.mark.parametrize("granularity", GRANULARITIES)
 
 
 def run(policy, granularity="example", start=0, stop=150, losses_of=None, **kw):
-    """``(candidates, losses, screened, judged, stage before, threshold before)`` of each block of a stretch of the stream."""
+    """``(candidates, losses, screened, judged, stage before, threshold before)`` of each block of a stretch."""
     for i in range(start, stop):
         candidates, losses = block(i, granularity=granularity, **kw)
         if losses_of is not None:
@@ -122,7 +122,9 @@ def test_without_a_backward_gate_everything_forwarded_is_trained_on():
     assert policy.stage == "filter"
 
 
-@pytest.mark.parametrize("warmup, total, blocks", [(0.1, 1600, 10), (160, None, 10), (0, 1600, 0), (0.0, None, 0), (1.0, 800, 50)])
+@pytest.mark.parametrize(
+    "warmup, total, blocks", [(0.1, 1600, 10), (160, None, 10), (0, 1600, 0), (0.0, None, 0), (1.0, 800, 50)]
+)
 def test_warm_up_is_a_share_or_a_count_of_examples(warmup, total, blocks):
     for granularity in GRANULARITIES:
         stages = [stage for *_, stage, _ in run(ThreeStage(warmup=warmup), granularity, total=total)]
@@ -168,7 +170,9 @@ def test_losses_that_do_not_follow_the_words_never_reach_the_filter_stage_and_wa
     policy = ThreeStage(warmup=64, seed=0)
     for *_, screened, _, stage, _ in run(policy, granularity, stop=1000, losses_of=noise):
         assert screened.all() and stage != "filter"
-    with pytest.warns(UserWarning, match=r"after 996 reports its loss is 0\.\d+ nats.* asks for a gain of 2.0% over guessing") as told:
+    with pytest.warns(
+        UserWarning, match=r"after 996 reports its loss is 0\.\d+ nats.* asks for a gain of 2.0% over guessing"
+    ) as told:
         policy.end_pass()
     assert len(told) == 1
     with warnings.catch_warnings():
@@ -296,7 +300,9 @@ def test_equal_losses_are_all_kept_and_teach_nothing_worth_filtering_by(loss):
 def test_candidates_without_words_are_refused_with_what_to_do(granularity, ask):
     policy = ThreeStage(warmup=0)
     candidates, losses = block(0, granularity=granularity, words=False)
-    with pytest.raises(ValueError, match=r"reads the words.*tokenizer= and text=.*input_ids.*\(AutoThreshold, FixedThreshold, Random\)"):
+    with pytest.raises(
+        ValueError, match=r"reads the words.*tokenizer= and text=.*input_ids.*\(AutoThreshold, FixedThreshold, Random\)"
+    ):
         if ask == "screen":
             policy.screen(candidates)
         for _ in range(2):
@@ -339,8 +345,16 @@ def test_a_bernoulli_predictor_wants_plain_words():
 
 def test_the_reference_script_differs_where_the_authors_do():
     script = ThreeStage.reference_script(warmup=40)
-    assert repr(script.threshold) == repr(MovingAverageThreshold(128, unit="example", include_current=True, frozen=True))
-    assert (script.alt, script.window, script.audit, script.in_sample, script.predictor) == (0.3, 8, 0.0, True, "bernoulli")
+    assert repr(script.threshold) == repr(
+        MovingAverageThreshold(128, unit="example", include_current=True, frozen=True)
+    )
+    assert (script.alt, script.window, script.audit, script.in_sample, script.predictor) == (
+        0.3,
+        8,
+        0.0,
+        True,
+        "bernoulli",
+    )
     every, stands = [], None
     for _, losses, _, judged, stage, _ in run(script, stop=30, n=8):
         every.extend(losses)
@@ -365,7 +379,9 @@ def test_in_a_loader_each_stage_shows_in_what_is_skipped(tokenizer, granularity)
         pools = [[row for row in rows if ("hard" in row["text"]) == hard] for hard in (False, True)]
         rows = [pools[k].pop() for k in coin.integers(0, 2, 200) for _ in range(8) if len(pools[k]) >= 8]
     policy = ThreeStage(warmup=320, seed=0, audit=0.0)
-    loader = FilteringDataLoader(rows, tokenizer=tokenizer, batch_size=8, policy=policy, granularity=granularity, seed=0)
+    loader = FilteringDataLoader(
+        rows, tokenizer=tokenizer, batch_size=8, policy=policy, granularity=granularity, seed=0
+    )
     train(loader)
     scalars, begun = loader.ledger.scalars(), dict(loader.ledger.stages)
     assert list(begun) == ["warm-up", "fit", "filter"]

@@ -48,7 +48,8 @@ class AutoThreshold:
     def judge(self, candidates: Candidates, losses: np.ndarray) -> np.ndarray:
         gating = self._warmup.over
         threshold = self.threshold.observe(losses)
-        if self._warmup.observe(len(candidates) * candidates.merged, candidates.total, self.threshold.settled):
+        self._warmup.observe(len(candidates) * candidates.merged, candidates.total, self.threshold.settled)
+        if self._warmup.over:
             self.threshold.end_warmup()
         if not gating or threshold is None:
             return everything(candidates)

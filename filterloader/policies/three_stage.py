@@ -136,11 +136,11 @@ class ThreeStage:
 
     def judge(self, candidates: Candidates, losses: np.ndarray) -> np.ndarray:
         threshold = self.threshold.observe(losses)
-        if not self._warmup.over:
-            if self._warmup.observe(len(candidates) * candidates.merged, candidates.total, self.threshold.settled):
-                self.threshold.end_warmup()
-            return everything(candidates)
-        if threshold is None:
+        warming = not self._warmup.over
+        self._warmup.observe(len(candidates) * candidates.merged, candidates.total, self.threshold.settled)
+        if self._warmup.over:
+            self.threshold.end_warmup()
+        if warming or threshold is None:
             return everything(candidates)
         self._learn(candidates, losses, threshold)
         return (losses >= threshold).astype(np.float32) if self.backward_gate else everything(candidates)
@@ -205,6 +205,8 @@ class ThreeStage:
 
     def load_state_dict(self, state: dict) -> None:
         check_same("settings", state["settings"], paste(self, *_SETTINGS))
+        if state["predictor"] is None and self.predictor not in (None, "bernoulli"):
+            raise ValueError(f"the saved state holds nothing of predictor={self.predictor!r}; give it state_dict and load_state_dict")
         self._warmup.load_state_dict(state["warmup"])
         self.threshold.load_state_dict(state["threshold"])
         self._gate.load_state_dict(state["gate"])
