@@ -16,6 +16,7 @@ import torch
 from filterloader.candidates import Candidates
 from filterloader.ledger import Ledger
 
+_STEADY = 4  # reports after which the look-ahead seen so far is believed
 _REMEMBERED = 1024  # batches that may wait for their report; beyond it the oldest is given up
 _TOLERATED = -1e-3  # rounding can push a loss of zero this far below it
 _IN_FLIGHT = 8  # reports on their way from a GPU while no decision waits for them
@@ -70,7 +71,9 @@ class LossHook:
         self._arriving: deque[_Arriving] = deque()
         self._lookahead: int | None = None
         self._next_id = 0
-        self._warned = False
+        self._warned = self._told = False
+        self._reported = False  # whether this pass has seen a report
+        self._steady = 0  # reports in a row that found as many batches waiting as ever
 
     # -- the loop's side -----------------------------------------------------------------------------------------------
 
@@ -110,7 +113,7 @@ class LossHook:
             self._settle_pair(pair)
             return self._learn_later(losses, pair.awaited.candidates)
         values = losses.detach().to("cpu", torch.float32).numpy()
-        _check_sign(values)
+        check_sign(values)
         self.settle()
         self._settle_pair(pair)
         weights = self._decide(pair.awaited.candidates, values)
@@ -141,7 +144,7 @@ class LossHook:
         """Weights float32 ``[losses]`` of a report: the policy's word on what it has not judged yet, 0 where not finite."""
         known = np.isfinite(values)
         if not known.all():
-            self._note_nonfinite(int((~known).sum()))
+            self.note_nonfinite(int((~known).sum()))
         losses = values
         if values.ndim == 0 or self.granularity == "batch" or self.single:  # one loss for all of it
             losses = np.full(len(candidates), values[known].mean() if known.any() else np.nan, np.float32)
@@ -163,7 +166,7 @@ class LossHook:
             return np.where(known, kept.mean() if kept.size else 0, np.zeros(shape)).astype(np.float32).reshape(-1)
         return weights
 
-    def _note_nonfinite(self, count: int) -> None:
+    def note_nonfinite(self, count: int) -> None:
         self.ledger.count(nonfinite=count)
         if not self._warned:
             self._warned = True
@@ -177,14 +180,17 @@ class LossHook:
 
     def _by_id(self, batch_id: Any) -> _Pair:
         self._check_waiting()
-        batch_id = getattr(batch_id, "batch_id", batch_id)
-        if not isinstance(batch_id, int) or batch_id not in self._awaited:
+        named = getattr(batch_id, "batch_id", batch_id)
+        if not isinstance(named, int):
+            mine = {id(tensor) for tensor in map(lambda ref: ref(), _watch(batch_id))}
+            named = next((i for i, a in self._awaited.items() if any(id(t()) in mine for t in a.tensors if t() is not None)), None)
+        if named not in self._awaited:
             waiting = list(self._awaited)
             raise ValueError(
                 f"no batch with batch_id={batch_id!r:.80} waits for its loss; waiting: {waiting[0]} to {waiting[-1]} "
                 f"({len(waiting)} batches). Each batch is reported once: pass the batch as it came from this loader, or its batch_id"
             )
-        return _Pair(self._awaited[batch_id], [], self._lookahead)
+        return _Pair(self._awaited[named], [], self._lookahead)
 
     def _by_order(self, losses: torch.Tensor) -> _Pair:
         """The batch that waits longest, passing over those that were dropped.
@@ -198,8 +204,15 @@ class LossHook:
         gone = next((i for i, awaited in enumerate(waiting) if awaited.alive), 0) if losses.device.type == "cpu" else 0
         dropped = gone if losses.requires_grad or (self._lookahead is None and gone == 1) else 0
         if self._lookahead is not None:
-            while len(waiting) - dropped > self._lookahead + 1 and not waiting[dropped].alive:
+            while len(waiting) - dropped > self._lookahead + 1 and (self._steady >= _STEADY or not waiting[dropped].alive):
                 dropped += 1
+        elif dropped and not self._told:
+            self._told = True
+            warnings.warn(
+                f"the first loss reported was taken to be that of batch {waiting[dropped].batch_id}, since nothing is left of the "
+                f"{dropped} before it; if your loop fetches batches ahead and converts them, pass the batch: report(losses, batch)",
+                stacklevel=5,
+            )
         return _Pair(waiting[dropped], waiting[:dropped], max(self._lookahead or 0, len(waiting) - dropped - 1))
 
     def _check_waiting(self) -> None:
@@ -214,7 +227,8 @@ class LossHook:
         del self._awaited[pair.awaited.batch_id]
         for awaited in pair.dropped:
             self._give_up(awaited)
-        self._lookahead = pair.lookahead
+        self._steady = self._steady + 1 if pair.lookahead == self._lookahead else 0
+        self._lookahead, self._reported = pair.lookahead, True
 
     def _give_up(self, awaited: _Awaited) -> None:
         del self._awaited[awaited.batch_id]
@@ -245,20 +259,24 @@ class LossHook:
             self._give_up(next(iter(self._awaited.values())))
         return batch_id
 
-    def abandon(self) -> None:
-        """The pass was broken off: what it handed out is not waited for any more."""
-        for awaited in list(self._awaited.values()):
-            self._give_up(awaited)
+    def begin_pass(self, *, broken_off: bool) -> None:
+        """What a pass that was broken off, or never reported at all, has handed out is not waited for any more."""
+        if broken_off or not self._reported:
+            for awaited in list(self._awaited.values()):
+                self._give_up(awaited)
+        self._reported = False
 
     def state_dict(self) -> dict:
         self.settle()
         awaited = [[a.batch_id, a.candidates.state_dict()] for a in self._awaited.values()]
-        return {"awaited": awaited, "next_id": self._next_id, "lookahead": self._lookahead}
+        return {"awaited": awaited, "next_id": self._next_id, "lookahead": self._lookahead, "steady": self._steady,
+                "reported": self._reported}  # fmt: skip
 
     def load_state_dict(self, state: dict) -> None:
         self._arriving.clear()
         self._awaited = OrderedDict((i, _Awaited(i, Candidates.from_state(c))) for i, c in state["awaited"])
         self._next_id, self._lookahead = int(state["next_id"]), state["lookahead"]
+        self._steady, self._reported = int(state["steady"]), bool(state["reported"])
 
 
 def checked(weights: Any, n: int, policy: Any, question: str) -> np.ndarray:
@@ -283,7 +301,8 @@ def _check_tensor(losses: Any) -> None:
         raise ValueError(f"losses is empty (shape {list(losses.shape)}); report one loss an example, or their mean")
 
 
-def _check_sign(values: np.ndarray) -> None:
+def check_sign(values: np.ndarray) -> None:
+    """Raise ValueError where a finite loss is negative by more than rounding."""
     lowest = values.min(where=np.isfinite(values), initial=0.0)
     if lowest < _TOLERATED:
         raise ValueError(

@@ -14,7 +14,7 @@ from filterloader import arguments
 from filterloader.candidates import Candidates
 from filterloader.collate import Batch, Collator
 from filterloader.features import TokenFeatures
-from filterloader.hook import LossHook, checked
+from filterloader.hook import LossHook, check_sign, checked
 from filterloader.ledger import Ledger
 from filterloader.policies.three_stage import ThreeStage
 from filterloader.portable import pack, unpack
@@ -149,8 +149,8 @@ class FilteringDataLoader:
             if not self._exhausted:
                 self._source.start()
         else:
-            if self._running:  # the pass before was broken off
-                self.hook.abandon()
+            self.hook.begin_pass(broken_off=self._running)
+            if self._running:
                 self._consumed_before += self._place()
             self._buffer.clear()
             self._source.start()
@@ -176,8 +176,10 @@ class FilteringDataLoader:
 
         Where the length of the stream is not known (no ``total_examples``), 0 until the pass is over, then 1.
         """
-        if not self._running or (self._exhausted and not len(self._buffer)):
-            return float(self.consumed > 0)
+        if not self._running:
+            return float(self.epoch > 0)
+        if self._exhausted and not len(self._buffer):
+            return 1.0
         total = self._source.total
         return min(self._place() / total, 1.0) if total else 0.0
 
@@ -193,7 +195,8 @@ class FilteringDataLoader:
 
     def _place(self) -> int:
         oldest = self._buffer.oldest
-        return self._source.rows if oldest is None else oldest
+        over = self._exhausted and self.drop_last and len(self._buffer) < self._buffer.batch_size  # what is left is dropped
+        return self._source.rows if oldest is None or over else oldest
 
     # -- one batch -----------------------------------------------------------------------------------------------------
 
@@ -260,12 +263,18 @@ class FilteringDataLoader:
             losses = losses_of(self.score_fn(self._collate(candidates)), candidates)
         self.ledger.spent("score_s", perf_counter() - start)
         self.ledger.count(scored=len(candidates))
+        check_sign(losses)
+        known = np.flatnonzero(np.isfinite(losses))
+        if known.size < len(candidates):
+            self.hook.note_nonfinite(len(candidates) - known.size)
+            candidates, losses = candidates.take(known), losses[known]
         start = perf_counter()
-        weights = checked(self.policy.judge(candidates, losses), len(candidates), self.policy, "judge")
+        if known.size:
+            weights = checked(self.policy.judge(candidates, np.maximum(losses, 0)), len(candidates), self.policy, "judge")
+            candidates.weights, candidates.judged = candidates.weights * weights, np.ones(len(candidates), bool)
         self.ledger.spent("predictor_s", perf_counter() - start)
-        candidates.weights, candidates.judged = candidates.weights * weights, np.ones(len(candidates), bool)
         kept = np.flatnonzero(candidates.weights)
-        self.ledger.count(scored_out=len(candidates) - kept.size)
+        self.ledger.count(scored_out=losses.size - kept.size)
         return candidates.take(kept)
 
     def _hand_out(self, candidates: Candidates, payload: Candidates) -> Any:
@@ -316,17 +325,27 @@ class FilteringDataLoader:
         """
         if not isinstance(state, Mapping) or "version" not in state:
             raise ValueError(f"this is no state of a FilteringDataLoader: {state!r:.80}; pass what state_dict() returned")
-        state = unpack(dict(state))
         check_same("state version", state["version"], VERSION)
+        before = unpack(self.state_dict())
+        try:
+            self._load(unpack(dict(state)))
+        except (KeyError, TypeError, IndexError) as error:
+            self._load(before)
+            raise ValueError(f"this state is not whole: {type(error).__name__} {error}; pass what state_dict() returned") from error
+        except ValueError:
+            self._load(before)
+            raise
+
+    def _load(self, state: dict) -> None:
         check_same("granularity", state["granularity"], self.granularity)
         check_same("policy", state["policy"]["class"], type(self.policy).__name__)
-        self.policy.load_state_dict(state["policy"]["state"])
         self._buffer.load_state_dict(state["buffer"])
-        if state["set_epoch"] is not None:
-            self.set_epoch(state["set_epoch"])
         self._source.load_state_dict(state["source"], running=state["running"] and not state["exhausted"])
+        self.policy.load_state_dict(state["policy"]["state"])
         self.hook.load_state_dict(state["hook"])
         self.ledger.load_state_dict(state["ledger"])
+        if state["set_epoch"] is not None:
+            self.set_epoch(state["set_epoch"])
         self.epoch, self._consumed_before = state["epoch"], state["consumed_before"]
         self._running, self._exhausted, self._pass = state["running"], state["exhausted"], None
         self._resuming = self._running

@@ -56,7 +56,7 @@ def get_scheduler(
     shape = steps.lr_lambdas[0]
 
     def at_progress(_: int) -> float:
-        return shape(round(min(loader.consumed / (epochs * total), 1.0) * _STEPS))
+        return shape(round(min(loader.consumed / max(epochs * total, 1), 1.0) * _STEPS))
 
     return _ByProgress(optimizer, at_progress)
 

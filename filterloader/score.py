@@ -11,7 +11,7 @@ from filterloader.candidates import Candidates
 
 
 def losses_of(scores: Any, candidates: Candidates) -> np.ndarray:
-    """What a ``score_fn`` returned as losses float32 ``[n]``; logits become cross entropy with the labels."""
+    """What a ``score_fn`` returned as losses float32 ``[n]``, some perhaps not finite; logits become cross entropy with the labels."""
     n = len(candidates)
     if not isinstance(scores, torch.Tensor) or scores.shape[:1] != (n,) or scores.ndim > 2:
         got = list(scores.shape) if isinstance(scores, torch.Tensor) else type(scores).__name__
@@ -21,5 +21,4 @@ def losses_of(scores: Any, candidates: Candidates) -> np.ndarray:
             raise ValueError("score_fn returned logits, but the rows have no class label; return losses [batch] instead")
         labels = torch.from_numpy(candidates.labels).to(scores.device)
         scores = torch.nn.functional.cross_entropy(scores.float(), labels, reduction="none")
-    losses = scores.detach().to("cpu", torch.float32).numpy()
-    return np.where(np.isfinite(losses), np.maximum(losses, 0), 0).astype(np.float32)
+    return scores.detach().to("cpu", torch.float32).numpy()

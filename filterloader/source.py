@@ -28,7 +28,8 @@ class Source:
     def __init__(self, reference: DataLoader, reader: Reader, *, whole: bool, total: int | None):
         self.reference, self.reader, self.whole = reference, reader, whole
         self.streaming = isinstance(reference.dataset, IterableDataset)
-        self.total = total if total is not None else _length(reference)
+        self._given_total = total is not None
+        self.total = total if total is not None else _length(reference, whole)
         overtaking = reference.num_workers > 0 and not reference.in_order
         self._indices = None if self.streaming else _Indices(self._index_sampler(), _generators(reference), ordered=not overtaking)
         self._loader: DataLoader | None = None
@@ -72,7 +73,7 @@ class Source:
 
     def finish(self) -> None:
         """The stream is read to its end: its length is known now."""
-        if self.total is None:
+        if not self._given_total:
             self.total = self.rows
         if self.streaming and self.reader.passed:
             self._loader = None
@@ -110,7 +111,15 @@ class Source:
         return {**self.__dict__, "_loader": None, "_blocks_iter": None}
 
     def state_dict(self) -> dict:
+        if self._resume is not None:  # loaded and not begun
+            return dict(self._resume)
+        if not self.streaming and not self._indices.ordered:
+            raise ValueError(
+                "in_order=False with workers hands out blocks in an order that cannot be repeated, so this loader cannot be saved; "
+                "use in_order=True"
+            )
         return {
+            "length": None if self.streaming else len(self.reference.dataset),
             "num_workers": self.reference.num_workers,
             "rows": self.rows,
             "blocks": self._blocks,
@@ -123,6 +132,10 @@ class Source:
 
     def load_state_dict(self, state: dict, *, running: bool) -> None:
         """running: whether the saved pass was under way, so that ``start`` goes on with it."""
+        check_same("streaming", state["length"] is None, self.streaming)
+        if not self.streaming:
+            check_same("data set length", state["length"], len(self.reference.dataset))
+        check_same("generators", len(state["now"]), len(_generators(self.reference)))
         if self.streaming:
             check_same("num_workers (which rows of a stream come when depends on it)", state["num_workers"], self.reference.num_workers)
         self.total = state["total"]
@@ -150,6 +163,7 @@ class _Indices:
 
     def __iter__(self) -> _Drawing:
         self._drawn.clear()
+        self.at_first_draw = None
         return _Drawing(self, iter(self.sampler))
 
     def begin(self, draws: Any) -> None:
@@ -197,16 +211,20 @@ class _Drawing:
         return drawn
 
 
-def _length(reference: DataLoader) -> int | None:
-    """Examples in one pass, where that is known."""
+def _length(reference: DataLoader, whole: bool) -> int | None:
+    """Examples that one pass reads, where that is known."""
+    if isinstance(reference.batch_sampler, (list, tuple)):
+        return sum(map(len, reference.batch_sampler))
     sized = reference.dataset
     if not isinstance(sized, IterableDataset):
-        sampler = reference.sampler if reference.batch_sampler is None else getattr(reference.batch_sampler, "sampler", None)
-        sized = sampler if hasattr(sampler, "__len__") else sized
+        sized = reference.sampler if reference.batch_sampler is None else getattr(reference.batch_sampler, "sampler", None)
     try:
-        return len(sized)
+        length = len(sized)
     except (TypeError, NotImplementedError):
         return None
+    dropping = reference.drop_last or getattr(reference.batch_sampler, "drop_last", False)
+    size = getattr(reference.batch_sampler, "batch_size", None)
+    return length - length % size if dropping and size and not (whole and reference.batch_size is not None) else length
 
 
 def _generators(reference: DataLoader) -> list[torch.Generator]:
