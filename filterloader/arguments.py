@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 GRANULARITIES = ("example", "batch")
 DATALOADER_ARGUMENTS = (
@@ -15,11 +15,27 @@ DATALOADER_ARGUMENTS = (
 )  # fmt: skip
 
 
-def check(dataset: Any, tokenizer: Any, granularity: Any, score_fn: Any) -> None:
+def check(dataset: Any, tokenizer: Any, text: Any, label: Any, policy: Any, granularity: Any, score_fn: Any) -> None:
+    """Raise TypeError or ValueError for what no loader can be built from."""
     if isinstance(dataset, Mapping):
         raise TypeError(f"dataset is a mapping with the keys {sorted(map(str, dataset))[:8]}; pass one of its splits, e.g. dataset['train']")
     if isinstance(dataset, DataLoader) or hasattr(dataset, "hook"):
         raise TypeError(f"dataset is a {type(dataset).__name__}; pass the data set it reads, and its arguments, instead")
+    if isinstance(dataset, (str, bytes)) or not (hasattr(dataset, "__getitem__") or hasattr(dataset, "__iter__")):
+        raise TypeError(f"dataset is {dataset!r:.80}; pass rows: a list of dicts, a Dataset, or datasets.load_dataset(…)['train']")
+    if not (hasattr(dataset, "__getitem__") or isinstance(dataset, IterableDataset)):
+        raise TypeError(
+            f"dataset is a {type(dataset).__name__}, which has no rows by number and is no IterableDataset; make it a list, or wrap it "
+            "in a torch.utils.data.IterableDataset"
+        )
+    missing = [name for name in ("screen", "judge", "state_dict", "load_state_dict") if not callable(getattr(policy, name, None))]
+    if isinstance(policy, type) or missing:
+        lacks = "is a class, not an instance" if isinstance(policy, type) else f"has no {', '.join(missing)}"
+        raise TypeError(f"policy={policy!r} {lacks}; pass a policy such as ThreeStage() or Random(0.3)")
+    if isinstance(text, (tuple, list)) and len(text) not in (1, 2):
+        raise ValueError(f"text={text!r} must name one column or a pair of them, got {len(text)}")
+    if not (label is None or isinstance(label, (str, int))):
+        raise TypeError(f"label must be the name of one column or None, got {label!r}")
     if granularity not in GRANULARITIES:
         raise ValueError(f"granularity={granularity!r} is not known; choose 'example' or 'batch'")
     if tokenizer is not None and not (callable(tokenizer) and hasattr(tokenizer, "model_max_length")):

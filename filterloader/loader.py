@@ -92,7 +92,8 @@ class FilteringDataLoader:
         total_examples: int | None = None,
         buffer_batches: int | None = None,
     ):
-        arguments.check(dataset, tokenizer, granularity, score_fn)
+        self.policy = ThreeStage() if policy is None else policy
+        arguments.check(dataset, tokenizer, text, label, self.policy, granularity, score_fn)
         self.seed = None if seed is None else whole("seed", seed, low=0)
         if generator is None and seed is not None:
             generator = torch.Generator().manual_seed(seed)
@@ -103,7 +104,6 @@ class FilteringDataLoader:
         )  # fmt: skip
         for name in arguments.DATALOADER_ARGUMENTS:
             setattr(self, name, getattr(reference, name))
-        self.policy = ThreeStage() if policy is None else policy
         if hasattr(self.policy, "bind"):
             self.policy.bind(arguments.seed_of(self.seed, generator))
         self.granularity, self.score_fn, self.tokenizer = granularity, score_fn, tokenizer

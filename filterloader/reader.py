@@ -57,16 +57,20 @@ class Reader:
         return candidates
 
     def _read(self, rows: Any) -> Candidates:
-        listed = [rows] if self.single else rows if isinstance(rows, list) else list(rows)
-        ours = self.collate_fn is None and (self.tokenizer is not None or _has(listed[0], "input_ids"))
-        if ours:
+        listed = [rows] if self.single else rows if isinstance(rows, (list, Mapping)) else list(rows)
+        first = next(iter(listed), None) if isinstance(listed, list) else None
+        if self.collate_fn is None and first is not None and (self.tokenizer is not None or _has_tokens(first)):
             return self._columns(listed)
-        tokens = self._tokens(listed) if self.words else None
-        found = Candidates(n=len(listed), labels=_class_labels(self._labels(listed)), tokens=tokens)
+        n = len(next(iter(listed.values()), ())) if isinstance(listed, Mapping) else len(listed)
+        labels = tokens = None
+        if isinstance(listed, list) and all(row is not None for row in listed) and listed:
+            labels = _class_labels(self._labels(listed, lenient=True))
+            tokens = self._tokens(listed) if self.words else None
+        found = Candidates(n=n, labels=labels, tokens=tokens)
         if self.collate_here:
             found.batch = (self.collate_fn or self.default_collate)(rows)
         else:
-            found.rows = listed
+            found.rows = listed if isinstance(listed, list) else _unstack(listed, n)
         return found
 
     def _columns(self, rows: list) -> Candidates:
@@ -74,7 +78,8 @@ class Reader:
         if self.tokenizer is not None and not _has(rows[0], "input_ids"):
             columns = {name: _ragged(values, np.int64) for name, values in self._encode(rows).items()}
         else:
-            columns = {name: _column(name, rows) for name in rows[0] if name not in (self.label, "labels")}
+            taken = () if self.label is None else (self.label, "labels")
+            columns = {name: _convert(name, [_get(row, name) for row in rows]) for name in rows[0] if name not in taken}
         tokens = columns.pop("input_ids")
         if not isinstance(tokens, Ragged) or tokens.values.dtype != np.int64:
             raise ValueError(f"input_ids must hold a list of whole numbers in each row, got {rows[0]['input_ids']!r:.80}")
@@ -125,12 +130,14 @@ class Reader:
                 )
         return texts
 
-    def _labels(self, rows: list) -> list | None:
+    def _labels(self, rows: list, lenient: bool = False) -> list | None:
         row = rows[0]
         if self.label is None:
             return None
         if isinstance(row, Mapping):
             name = self.label if self.label in row else "labels" if "labels" in row else None
+            if lenient:
+                return None if name is None or any(name not in r for r in rows) else [r[name] for r in rows]
             if name is None:
                 if self.label == "label":
                     return None
@@ -145,14 +152,29 @@ def _has(row: Any, name: str) -> bool:
     return isinstance(row, Mapping) and name in row
 
 
-def _get(row: Any, name: Any, argument: str) -> Any:
+def _has_tokens(row: Any) -> bool:
+    """Whether a row is one tokenized example (rows that are batches of their own go to the collate function)."""
+    if not _has(row, "input_ids"):
+        return False
+    ids = row["input_ids"]
+    return getattr(ids, "ndim", 1) == 1 and not (isinstance(ids, (list, tuple)) and ids and hasattr(ids[0], "__len__"))
+
+
+def _unstack(columns: Mapping, n: int) -> list[dict]:
+    """Rows of a batch that the data set gave as columns."""
+    return [{name: column[i] for name, column in columns.items()} for i in range(n)]
+
+
+def _get(row: Any, name: Any, argument: str | None = None) -> Any:
     try:
         return row[name]
     except (KeyError, IndexError, TypeError):
         raise ValueError(_no_column(argument, name, row)) from None
 
 
-def _no_column(argument: str, name: Any, row: Any) -> str:
+def _no_column(argument: str | None, name: Any, row: Any) -> str:
+    if argument is None:
+        return f"a row lacks the column {name!r} that the first row of its batch has: it has {sorted(map(str, row))}; give every row the same columns"
     there = f"the row has the columns {sorted(map(str, row))}" if isinstance(row, Mapping) else f"the row is a {type(row).__name__}"
     return f"{argument}={name!r} names no column: {there}; pass {argument}= one of them"
 
@@ -160,22 +182,14 @@ def _no_column(argument: str, name: Any, row: Any) -> str:
 def _ragged(rows: list, dtype) -> Ragged:
     offsets = np.zeros(len(rows) + 1, np.int64)
     np.cumsum([len(row) for row in rows], out=offsets[1:])
-    if isinstance(rows[0], np.ndarray):
-        return Ragged(np.concatenate(rows).astype(dtype, copy=False), offsets)
+    if any(isinstance(row, np.ndarray) for row in rows):
+        return Ragged(np.concatenate([np.asarray(row, dtype) for row in rows]), offsets)
     return Ragged(np.fromiter(chain.from_iterable(rows), dtype, int(offsets[-1])), offsets)
-
-
-def _column(name: str, rows: list) -> np.ndarray | Ragged | None:
-    return _convert(name, [_get(row, name, "column") for row in rows])
 
 
 def _convert(name: str, values: list) -> np.ndarray | Ragged | None:
     """One column as an array ``[n, …]``, or ragged where its rows differ in length; None for what is no number."""
-    first = values[0]
-    if isinstance(first, torch.Tensor):
-        values = [value.numpy(force=True) for value in values]
-    elif isinstance(first, (list, tuple)) and first and isinstance(first[0], (list, tuple, np.ndarray)):
-        values = [np.asarray(value) for value in values]
+    values = [value.numpy(force=True) if isinstance(value, torch.Tensor) else value for value in values]
     first = values[0]
     if isinstance(first, (str, bytes, Mapping)) or first is None:
         if name == "labels":
@@ -184,24 +198,49 @@ def _convert(name: str, values: list) -> np.ndarray | Ragged | None:
                 "(datasets: `class_encode_column`), or name the right column with label="
             )
         return None
+    if name not in _WHOLE and isinstance(first, (list, tuple)) and any(isinstance(v, (list, tuple)) and len(v) for v in values):
+        values = _arrays(name, values)
+        first = values[0]
+    if isinstance(first, np.ndarray) and first.dtype.kind in "OSU":
+        return None
     if isinstance(first, np.ndarray) and first.ndim != 1:
-        return _narrow(np.stack(values))
+        if len({value.shape for value in values}) > 1:
+            raise ValueError(
+                f"column {name!r} has rows of different shapes, {values[0].shape} and others; pad it, drop it, or give a collate_fn"
+            )
+        return _narrow(name, np.stack(values))
     if isinstance(first, (list, tuple, np.ndarray)):
-        kinds = [value for value in values if len(value)]
-        if kinds and isinstance(kinds[0][0], (str, bytes, Mapping)):
-            return None
-        floats = any(isinstance(v[0], (float, np.floating)) for v in kinds)
+        floats = any(getattr(value, "dtype", np.dtype(np.int64)).kind == "f" and len(value) for value in values)
         return _ragged(values, np.float32 if floats else np.int64)
-    return _narrow(np.asarray(values))
+    return _narrow(name, _array(name, values))
 
 
-def _narrow(array: np.ndarray) -> np.ndarray:
+_WHOLE = ("input_ids", "token_type_ids", "attention_mask", "special_tokens_mask", "position_ids")
+
+
+def _arrays(name: str, values: list) -> list[np.ndarray]:
+    """Each list of a column as an array of its own."""
+    try:
+        return [np.asarray(value) for value in values]
+    except ValueError:
+        raise ValueError(f"column {name!r} has nested rows of different lengths; pad it, drop it, or give a collate_fn") from None
+
+
+def _array(name: str, values: list) -> np.ndarray:
+    """A column of plain numbers, float64 or int64 ``[n]``."""
+    for value in values:
+        if value is None or isinstance(value, (str, bytes)):
+            raise ValueError(f"{name} must be numbers, got {value!r} in one row; fill it in, drop the row, or map it to a number")
+    return np.asarray(values)
+
+
+def _narrow(name: str, array: np.ndarray) -> np.ndarray:
     """Integers as int64, real numbers as float32: what models take."""
     if array.dtype.kind in "bui":
         return array.astype(np.int64, copy=False)
     if array.dtype.kind == "f":
         return array.astype(np.float32, copy=False)
-    raise ValueError(f"a column must hold numbers, got dtype {array.dtype}: {array.flat[0]!r}")
+    raise ValueError(f"column {name!r} must hold numbers, got dtype {array.dtype}: {array.flat[0]!r}")
 
 
 def _class_labels(labels: Any) -> np.ndarray | None:

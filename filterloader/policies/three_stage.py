@@ -14,6 +14,7 @@ from filterloader.settings import check_same, paste, share, whole
 from filterloader.threshold import MovingAverageThreshold, moving
 from filterloader.warmup import Warmup
 
+_AUDITS_AWAITED = 4096
 _SETTINGS = ("warmup", "window", "alt", "margin", "threshold", "cutoff", "audit", "backward_gate", "in_sample")
 
 
@@ -131,6 +132,8 @@ class ThreeStage:
         if self.audit:
             audited = ~keep & (self._rng.random(len(candidates)) < self.audit)
             self._audited.update(candidates.positions[audited].tolist())
+            if len(self._audited) > _AUDITS_AWAITED:  # batches that were never reported
+                self._audited = set(sorted(self._audited)[-_AUDITS_AWAITED // 2 :])
             keep |= audited
         return keep.astype(np.float32)
 
@@ -195,7 +198,7 @@ class ThreeStage:
             "warmup": self._warmup.state_dict(),
             "threshold": self.threshold.state_dict(),
             "gate": self._gate.state_dict(),
-            "predictor": self._predictor.state_dict() if hasattr(self._predictor, "state_dict") else None,
+            "predictor": None if self._predictor is None else _state_of(self._predictor),
             "rng": self._rng.bit_generator.state,
             "filtering": self._filtering,
             "told": self._told,
@@ -219,3 +222,9 @@ class ThreeStage:
         self._rng.bit_generator.state = state["rng"]
         self._filtering, self._told = bool(state["filtering"]), bool(state["told"])
         self._audited, self._counts = set(state["audited"]), np.array(state["counts"], float)
+
+
+def _state_of(predictor) -> dict:
+    if not hasattr(predictor, "state_dict") or not hasattr(predictor, "load_state_dict"):
+        raise ValueError(f"predictor={predictor!r} cannot be saved; give it state_dict and load_state_dict")
+    return predictor.state_dict()
