@@ -136,6 +136,51 @@ def test_a_peek_before_training_changes_nothing():
     right(spy, range(40))
 
 
+def test_a_whole_pass_without_reports_changes_nothing():
+    loader, spy = spied(62)
+    for batch in loader:  # the last one lives on
+        pass
+    for _ in range(2):
+        spy.credited.clear()
+        for batch in loader:
+            loader.hook.report(with_graph(batch))
+        right(spy, range(62))
+
+
+def test_a_batch_that_is_kept_but_not_reported():
+    loader, spy = spied(80)
+    kept, expected = [], []
+    for i, batch in enumerate(loader):
+        if i in (6, 11):
+            kept.append(batch)
+            continue
+        expected += own(batch).int().tolist()
+        loader.hook.report(with_graph(batch))
+    right(spy, expected)
+
+
+def test_a_batch_of_any_kind_says_itself_which_it_is():
+    class Odd(dict):
+        pass
+
+    for collate in (lambda rows: Odd(stack(rows)), lambda rows: tuple(stack(rows).values())):
+        spy = Spy()
+        loader = FilteringDataLoader(rows(12), batch_size=4, policy=spy, collate_fn=collate)
+        for batch in list(loader)[::-1]:
+            ids = batch["input_ids"] if isinstance(batch, dict) else batch[0]
+            loader.hook.report(ids[:, 1].float(), batch)
+        right(spy, range(12))
+
+
+def test_a_first_batch_passed_over_is_said():
+    loader, _ = spied(12)
+    batches = iter(loader)
+    next(batches)
+    batch = next(batches)
+    with pytest.warns(UserWarning, match="taken to be that of batch 1.*report\\(losses, batch\\)"):
+        loader.hook.report(own(batch))
+
+
 def test_pairs_by_id_in_any_order():
     loader, spy = spied(60)
     batches = list(loader)

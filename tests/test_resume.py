@@ -144,6 +144,48 @@ def test_a_state_between_yield_and_report_keeps_the_batch_waiting(tokenizer):
     same(expected, out + train(second, 9))
 
 
+def test_a_state_saved_before_the_first_batch_after_loading(tokenizer):
+    first = build(tokenizer, "three_stage", "list")
+    out = train(first, 12)
+    ref = train(build(tokenizer, "three_stage", "list"))
+    second = build(tokenizer, "three_stage", "list")
+    second.load_state_dict(first.state_dict())
+    third = build(tokenizer, "three_stage", "list")
+    third.load_state_dict(second.state_dict())
+    same(ref, out + train(third))
+
+
+def test_a_state_between_iter_and_the_first_batch_of_a_later_pass(tokenizer):
+    first = build(tokenizer, "random", "list")
+    train(first)
+    iterator = iter(first)
+    second = build(tokenizer, "random", "list")
+    second.load_state_dict(first.state_dict())
+    same(train(first, iterator=iterator), train(second))
+
+
+def test_a_refused_state_changes_nothing(tokenizer):
+    first = build(tokenizer, "three_stage", "list")
+    train(first, 40)
+    state = first.state_dict()
+    ref = build(tokenizer, "three_stage", "list")
+    for broken in ({k: v for k, v in state.items() if k != "hook"}, {**state, "buffer": {**state["buffer"], "batch_size": 3}}):
+        other = build(tokenizer, "three_stage", "list")
+        with pytest.raises(ValueError, match="not whole|batch_size=3"):
+            other.load_state_dict(broken)
+        same(train(ref, 5), train(other, 5))
+        ref = build(tokenizer, "three_stage", "list")
+    with pytest.raises(ValueError, match="data set length=1500.*=10"):
+        FilteringDataLoader(sentences(10), tokenizer=tokenizer, batch_size=16, shuffle=True, seed=5).load_state_dict(state)
+
+
+def test_blocks_that_overtake_cannot_be_saved(tokenizer):
+    loader = build(tokenizer, "random", "list", num_workers=2, in_order=False)
+    train(loader, 2)
+    with pytest.raises(ValueError, match="in_order=False"):
+        loader.state_dict()
+
+
 def test_a_state_is_a_snapshot(tokenizer):
     loader = build(tokenizer, "three_stage", "list")
     iterator = iter(loader)
