@@ -117,19 +117,21 @@ class FilteringDataLoader:
         batches = whole("buffer_batches", buffer_batches, low=0)
         single = batch_size is None and batch_sampler is None
         self._refilling = granularity == "example" and (screens or scores or batches > 0)
+        self._holding = granularity == "batch" and screens  # one kept batch back, so that the last one is known for the last
         self._words = getattr(self.policy, "needs_words", True)
         self._reference = reference
         text = tuple(text) if isinstance(text, list) else text
         reader = Reader(tokenizer=tokenizer, text=text, label=label, collate_fn=collate_fn, default_collate=reference.collate_fn,
-                        collate_here=not self._refilling, words=self._words, single=single)  # fmt: skip
+                        collate_here=not (self._refilling or self._holding), words=self._words, single=single)  # fmt: skip
         total = None if total_examples is None else whole("total_examples", total_examples)
         self._source = Source(reference, reader, whole=self._refilling, total=total)
         self._collate = Collator(tokenizer=tokenizer, label=label, collate_fn=reference.collate_fn, single=single, pin_memory=pin_memory)
         size = getattr(reference.batch_sampler, "batch_size", None) if reference.batch_sampler is not None else batch_size
-        self._buffer = RefillBuffer(1 if single else size if isinstance(size, int) else None, 1 if single else batches)
+        self._buffer = RefillBuffer(1 if single else size if isinstance(size, int) else None, 2 if single else batches)
         self.ledger = Ledger(self.policy)
         self.hook = LossHook(self.policy, self.ledger, granularity=granularity, single=single, after_report=self._note_report)
         self.epoch = 0
+        self._held: tuple[Candidates, Candidates] | None = None
         self._consumed_before = 0  # examples of the passes that are over
         self._pass: _Pass | None = None
         self._running = self._resuming = False  # a pass is under way; the next one goes on with a saved pass
@@ -153,6 +155,7 @@ class FilteringDataLoader:
             if self._running:
                 self._consumed_before += self._place()
             self._buffer.clear()
+            self._held = None
             self._source.start()
             self._running, self._exhausted = True, False
             if hasattr(self.policy, "begin_pass"):
@@ -194,7 +197,7 @@ class FilteringDataLoader:
         return self._source.total
 
     def _place(self) -> int:
-        oldest = self._buffer.oldest
+        oldest = self._buffer.oldest if self._held is None else int(self._held[1].positions[0])
         over = self._exhausted and self.drop_last and len(self._buffer) < self._buffer.batch_size  # what is left is dropped
         return self._source.rows if oldest is None or over else oldest
 
@@ -216,7 +219,12 @@ class FilteringDataLoader:
             if self._refilling:
                 self._buffer.push(self._score(survivors), len(block))
             elif survivors is not None:
-                return self._hand_out(survivors, block)
+                held, self._held = self._held, (survivors, block) if self._holding else None
+                if held is not None or not self._holding:
+                    return self._hand_out(*(held or (survivors, block)))
+        if self._held is not None:
+            held, self._held = self._held, None
+            return self._hand_out(*held)
         if len(self._buffer) >= (self._buffer.batch_size if self.drop_last else 1):
             survivors = self._buffer.pop()
             return self._hand_out(survivors, survivors)
@@ -308,6 +316,7 @@ class FilteringDataLoader:
             "policy": {"class": type(self.policy).__name__, "state": self.policy.state_dict()},
             "source": self._source.state_dict(),
             "buffer": self._buffer.state_dict(),
+            "held": None if self._held is None else [part.state_dict() for part in self._held],
             "hook": hook,
             "ledger": self.ledger.state_dict(),
             "epoch": self.epoch,
@@ -340,6 +349,7 @@ class FilteringDataLoader:
         check_same("granularity", state["granularity"], self.granularity)
         check_same("policy", state["policy"]["class"], type(self.policy).__name__)
         self._buffer.load_state_dict(state["buffer"])
+        self._held = None if state["held"] is None else tuple(Candidates.from_state(part) for part in state["held"])
         self._source.load_state_dict(state["source"], running=state["running"] and not state["exhausted"])
         self.policy.load_state_dict(state["policy"]["state"])
         self.hook.load_state_dict(state["hook"])

@@ -294,3 +294,36 @@ def test_every_schedule_of_transformers_works_or_says_why_not(tokenizer):
         "constant_with_warmup",
         "inverse_sqrt",
     } <= set(works)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("how", [{"granularity": "batch"}, {"drop_last": True}, {"batch_size": None}, {"granularity": "batch", "drop_last": True}])
+def test_the_last_batch_is_trained_at_the_end_of_the_schedule(tokenizer, how, seed):
+    loader = build(tokenizer, Random(0.1, seed=seed), 1000, **how)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    scheduler = get_scheduler("linear", optimizer, loader)
+    batches = 0
+    for _ in loader:
+        optimizer.step()
+        scheduler.step()
+        batches += 1
+    assert batches == 0 or scheduler.get_last_lr() == [0.0]
+
+
+def test_a_batch_sampler_that_knows_its_batches_and_one_that_does_not(tokenizer):
+    batches = [[i, i + 1] for i in range(0, 100, 2)]
+    loader = FilteringDataLoader(sentences(1000), tokenizer=tokenizer, batch_sampler=batches, policy=TrainAll())
+    assert loader.total_examples == 100
+    loader = FilteringDataLoader(sentences(1000), tokenizer=tokenizer, batch_sampler=Lazy(batches), policy=TrainAll())
+    with pytest.raises(ValueError, match="total_examples="):
+        get_scheduler("linear", torch.optim.SGD([torch.zeros(1)], lr=1.0), loader)
+    list(loader)
+    assert loader.total_examples == loader.consumed == 100
+
+
+class Lazy:
+    def __init__(self, batches):
+        self.batches = batches
+
+    def __iter__(self):
+        return iter(self.batches)
