@@ -84,8 +84,8 @@ def _train(given: argparse.Namespace) -> int:
 
     import torch
 
-    if given.threads:
-        torch.set_num_threads(given.threads)
+    if given.threads or not given.model:  # more than two threads only slow the small encoder down
+        torch.set_num_threads(given.threads or min(2, torch.get_num_threads()))
     from filterloader import experiment, report
     from filterloader.ledger import finite
 
@@ -94,10 +94,11 @@ def _train(given: argparse.Namespace) -> int:
     epochs = given.epochs or (1 if given.data else DEMO["epochs"])
     recipe = experiment.Recipe(text=task.text if len(task.text) > 1 else task.text[0], label=task.label, epochs=epochs,
                                batch_size=given.batch_size, lr=given.lr or defaults["lr"], granularity=given.granularity)  # fmt: skip
-    _say(f"{task.name}: {len(task.train)} training and {len(task.test)} test examples, {len(task.classes)} classes")
+    count = len(task.train) if given.limit is None else min(given.limit, len(task.train))
+    _say(f"{task.name}: {count} training and {len(task.test)} test examples, {len(task.classes)} classes")
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-        for old in out.glob("*-seed*.jsonl"):
+        for old in _own_files(out):
             old.unlink()
     train_rows = task.train if given.limit is None else task.train.shuffle(seed=0).select(range(min(given.limit, len(task.train))))
     results, bases = experiment.compare(tokenizer_and_model, train_rows, task.test, policy, recipe, seeds=seeds, out=out, bars=True)
@@ -113,6 +114,13 @@ def _train(given: argparse.Namespace) -> int:
         _write(out / "table.txt", table + "\n")
         _say(f"ledgers, results.json and table.txt are in {out}; draw them with: filterloader report {out}")
     return 0
+
+
+def _own_files(folder: Path) -> list[Path]:
+    """What an earlier run left in a folder: ledgers (their first line says so), tables and pictures; nothing else."""
+    ledgers = [path for path in folder.glob("*-seed*.jsonl") if path.open(encoding="utf-8", errors="replace").readline().startswith('{"event": "start"')]
+    made = ("results.json", "table.txt", "loss.png", "shares.png", "accuracy.png") if ledgers else ()
+    return ledgers + [folder / name for name in made if (folder / name).is_file()]
 
 
 def _task(given: argparse.Namespace):

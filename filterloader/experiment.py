@@ -117,6 +117,7 @@ def compare(
     _warm_up(*make(seeds[0]), train_rows[:64], recipe)
     for seed in seeds:
         tokenizer, fresh = make(seed)
+        fresh.to(_device())
         bases.append(float(correct(fresh, tokenizer, test_rows, recipe).mean()))
         mine: list[Result] = []
 
@@ -157,6 +158,10 @@ def rows(results: Sequence[Result], bases: Sequence[float]) -> list[dict[str, An
             "agot": _agot(accuracy, float(np.mean(bases)), float(np.mean([r.accuracy for r in full])), float(t_norm)),
         })  # fmt: skip
     return table
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _agot(accuracy: float, base: float, full: float, t_norm: float) -> float | None:

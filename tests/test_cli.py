@@ -71,7 +71,7 @@ def test_it_prints_three_policies_side_by_side(finished):
 
 
 def test_what_goes_on_meanwhile_is_said_on_stderr(finished):
-    assert "reviews: 108 training and 12 test examples, 2 classes" in finished.err
+    assert "reviews: 64 training and 12 test examples, 2 classes" in finished.err
     assert "95 % bootstrap interval" in finished.err and "Traceback" not in finished.err
     assert f"filterloader report {finished.folder}" in finished.err
 
@@ -125,12 +125,13 @@ def test_the_controls_are_not_run_twice(data, tmp_path, policy, printed):
 
 
 def test_old_ledgers_of_a_folder_make_way_and_nothing_else(data, tmp_path):
-    (tmp_path / "random-seed7.jsonl").write_text("old\n")
+    (tmp_path / "random-seed7.jsonl").write_text('{"event": "start", "run": {}}\n')
+    (tmp_path / "train-seed7.jsonl").write_text('{"text": "my own data"}\n')
     (tmp_path / "mine.txt").write_text("keep\n")
     for _ in range(2):
         assert call("train", "--data", data, *TINY, "--policy", "train_all", "--out", tmp_path).code == 0
     names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == ["mine.txt", "results.json", "table.txt", "train_all-seed0.jsonl"]
+    assert names == ["mine.txt", "results.json", "table.txt", "train-seed7.jsonl", "train_all-seed0.jsonl"]
     assert len(report.read_run(tmp_path / "train_all-seed0.jsonl").of("start")) == 1
 
 

@@ -388,3 +388,40 @@ def test_in_a_loader_each_stage_shows_in_what_is_skipped(tokenizer, granularity)
     assert begun["filter"] < len(rows) and scalars["screened_out"] > 0
     assert scalars["seen"] == scalars["screened_out"] + scalars["forwarded"]
     assert scalars["backwarded"] < scalars["forwarded"]
+
+
+def forgetful(policy, reports=900, n=64):
+    """Easy words are easy until report 400, then as hard as any: the model forgot what it no longer saw. Stages, in order."""
+    stages = []
+    for i in range(reports):
+        rng = np.random.default_rng([5, i])
+        hard = rng.random(n) < 0.4
+        candidates, _ = block(i, n, hard=hard, total=None)
+        losses = np.where(hard | (i > 400), 2.0, 0.05).astype(np.float32) + rng.random(n).astype(np.float32) * 0.1
+        keep = np.flatnonzero(policy.screen(candidates))
+        if keep.size:
+            policy.judge(candidates.take(keep), losses[keep])
+        if not stages or stages[-1] != policy.stage:
+            stages.append(policy.stage)
+    return stages
+
+
+def test_skips_that_have_become_as_hard_as_everything_lead_back_to_the_warm_up():
+    with pytest.warns(UserWarning, match="back to the warm-up: .* audited skips.*lower cutoff=") as told:
+        stages = forgetful(ThreeStage(warmup=640, seed=0))
+    assert stages[:4] == ["warm-up", "fit", "filter", "warm-up"]
+    assert len([w for w in told if "back to the warm-up" in str(w.message)]) == 1
+
+
+def test_without_audits_the_filter_stage_is_for_good():
+    assert forgetful(ThreeStage(warmup=640, audit=0.0, seed=0)) == ["warm-up", "fit", "filter"]
+
+
+def test_a_predictor_that_stays_right_keeps_the_filter_stage():
+    policy = ThreeStage(warmup=640, seed=0)
+    for i in range(1500):
+        hard = np.random.default_rng([6, i]).random(64) < 0.4
+        candidates, losses = block(i, 64, hard=hard, total=None)
+        keep = np.flatnonzero(policy.screen(candidates))
+        policy.judge(candidates.take(keep), losses[keep])
+    assert policy.stage == "filter"

@@ -15,6 +15,7 @@ from filterloader.threshold import MovingAverageThreshold, moving
 from filterloader.warmup import Warmup
 
 _AUDITS_AWAITED = 4096
+_AUDITS_NEEDED, _AUDIT_MEMORY = 16, 0.95  # audits before they can end the filter stage; weight of the past, an audit
 _SETTINGS = ("warmup", "window", "alt", "margin", "threshold", "cutoff", "audit", "backward_gate", "in_sample")
 
 
@@ -33,8 +34,9 @@ class ThreeStage:
     threshold: a ``MovingAverageThreshold``; None is the paper's (K = 8). predictor: anything with ``partial_fit`` and
     ``predict_proba`` over a ``Bag``; None is a calibrated ``MultinomialNB``, ``"bernoulli"`` the paper's model. cutoff: P(high
     loss) below which a candidate is skipped; lower it where too little gets through. audit: chance that a candidate is let
-    through although the predictor calls it low-loss, so that its mistakes are found out and counted; 0 is the paper to the
-    letter. backward_gate: False never skips a backward pass, so that no report waits for the losses. in_sample: measure the
+    through although the predictor calls it low-loss, so that its mistakes are found out and counted; where the
+    audited skips come to have high losses as often as all examples had when the filter stage began, the policy warms up
+    again, and says so. 0 is the paper to the letter. backward_gate: False never skips a backward pass, so that no report waits for the losses. in_sample: measure the
     gate after the update, as the authors' script does (it passes on noise). seed: of the private random state; None takes
     the loader's.
 
@@ -77,7 +79,9 @@ class ThreeStage:
         self.alt, self.margin = self._gate.alt, self._gate.margin
         self._rng = np.random.default_rng(self.seed)
         self._filtering = False
-        self._told = False
+        self._told = self._told_back = False
+        self._rate = 0.0  # share of high losses when the filter stage began
+        self._skips = np.zeros(2)  # recent audits, and how many had a high loss
         self._audited: set[int] = set()  # places in the stream let through against the predictor, not yet reported
         self._counts = np.zeros(5)  # audits, audits with a high loss; both would skip, only threshold, only predictor
 
@@ -115,7 +119,7 @@ class ThreeStage:
     def end_pass(self) -> None:
         if self.stage == "fit" and self._gate.reports >= self.window and not self._told:
             self._told = True
-            goal = f"a loss of {self.alt}" if self.alt is not None else f"a gain of {self.margin:.1%} over guessing"
+            goal = f"a loss of {self.alt}" if self.alt is not None else f"a gain of {self.margin:.1%} over guessing, and four standard errors"
             warnings.warn(
                 f"the predictor has not earned the filter stage: after {self._gate.reports} reports its loss is "
                 f"{self._gate.loss:.3f} nats, a gain of {self._gate.gain or 0.0:.1%} over guessing, and the gate asks for {goal}; "
@@ -154,13 +158,31 @@ class ThreeStage:
         self._model(candidates).partial_fit(candidates.bag, y)
         self._tally(candidates, y, proba < self.cutoff)
         self._gate.observe(self._proba(candidates) if self.in_sample else proba, y)
-        self._filtering = self._filtering or self._gate.open
+        if not self._filtering and self._gate.open:
+            self._filtering, self._rate, self._skips = True, self._gate.rate, np.zeros(2)
+        elif self._filtering and self._skips[0] >= _AUDITS_NEEDED and self._skips[1] >= self._rate * self._skips[0]:
+            self._start_over()
+
+    def _start_over(self) -> None:
+        """What is skipped has become as hard as everything was: the model forgets what it no longer sees. Warm up again."""
+        if not self._told_back:
+            self._told_back = True
+            warnings.warn(
+                f"back to the warm-up: {self._skips[1] / self._skips[0]:.0%} of the audited skips had a high loss, as many as among all "
+                f"examples when the filter stage began ({self._rate:.0%}); the model forgets what it no longer sees. A lower cutoff= or a "
+                "longer warmup= skips less",
+                stacklevel=2,
+            )
+        self._filtering = False
+        self._warmup, self._gate = Warmup(self.warmup), Gate(self.window, alt=self.alt, margin=self.margin)
 
     def _tally(self, candidates: Candidates, y: np.ndarray, low: np.ndarray) -> None:
         if self._audited:
             audited = np.array([place in self._audited for place in candidates.positions.tolist()])
             self._audited.difference_update(candidates.positions[audited].tolist())
-            self._counts[:2] += audited.sum(), y[audited].sum()
+            outcome = np.array([audited.sum(), y[audited].sum()])
+            self._counts[:2] += outcome
+            self._skips = _AUDIT_MEMORY ** outcome[0] * self._skips + outcome
         if not self._filtering:
             self._counts[2:] += (low & ~y).sum(), (~low & ~y).sum(), (low & y).sum()
 
@@ -201,7 +223,9 @@ class ThreeStage:
             "predictor": None if self._predictor is None else _state_of(self._predictor),
             "rng": self._rng.bit_generator.state,
             "filtering": self._filtering,
-            "told": self._told,
+            "told": [self._told, self._told_back],
+            "rate": self._rate,
+            "skips": self._skips.copy(),
             "audited": sorted(self._audited),
             "counts": self._counts.copy(),
         }
@@ -220,7 +244,8 @@ class ThreeStage:
                 self._predictor = self._default(int(state["predictor"]["n_features"]))
             self._predictor.load_state_dict(state["predictor"])
         self._rng.bit_generator.state = state["rng"]
-        self._filtering, self._told = bool(state["filtering"]), bool(state["told"])
+        self._filtering, (self._told, self._told_back) = bool(state["filtering"]), state["told"]
+        self._rate, self._skips = float(state["rate"]), np.array(state["skips"], float)
         self._audited, self._counts = set(state["audited"]), np.array(state["counts"], float)
 
 
