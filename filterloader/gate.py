@@ -7,7 +7,7 @@ import numpy as np
 from filterloader.settings import check_same, paste, real, whole
 
 _MEMORY = 1 - 1 / 64  # weight of the past, a report
-_RATE_MEMORY = 0.998  # the same an example, for the label rate: the guess must follow a moving rate as fast as a calibrated predictor
+_RATE_MEMORY = np.array([0.998, 0.95])  # the same an example, for two guesses: a moving label rate is no merit of the words
 _SIGMAS = 4.0
 
 
@@ -16,7 +16,7 @@ class Gate:
 
     window: reports before the gate may open, and the window of ``alt`` (W in Table 2). alt: absolute limit in nats: open when
     the mean loss of the last ``window`` reports is at most this (ALT in Table 2, equation 4). None: relative: open when the
-    predictor beats the constant guess of its own label rate by ``margin`` (share of that guess's loss) and by four standard
+    predictor beats two guesses of its own label rate, a slow and a fast one, by ``margin`` (share of their loss) and by four standard
     errors, so that a predictor of pure noise does not pass by luck.
     """
 
@@ -28,8 +28,8 @@ class Gate:
             raise ValueError(f"alt must be above 0 and margin at least 0, got alt={alt!r}, margin={margin!r}")
         self.reports = 0
         self._losses = np.zeros(0)
-        self._sums = np.zeros(4)  # examples, guess's loss, gain over the guess, gain squared
-        self._labels = np.zeros(2)  # examples, high losses
+        self._sums = np.zeros((2, 4))  # of the slow and the fast guess: examples, its loss, gain over it, gain squared
+        self._labels = np.zeros((2, 2))  # of both: examples, high losses
 
     def __repr__(self) -> str:
         return paste(self, "window", "alt", "margin")
@@ -41,23 +41,25 @@ class Gate:
 
     @property
     def gain(self) -> float | None:
-        """Share of the guess's loss that the predictor saves, recent reports weighing most; None before the first."""
-        return float(self._sums[2] / self._sums[1]) if self._sums[1] > 0 else None
+        """Share of the better guess's loss that the predictor saves, recent reports weighing most; None before the first."""
+        _, guess, gain, _ = self._sums[self._sums[:, 1].argmin()]
+        return float(gain / guess) if guess > 0 else None
 
     @property
     def rate(self) -> float:
         """Share of high losses among recent reports (1/2 before any)."""
-        return float((self._labels[1] + 0.5) / (self._labels[0] + 1))
+        return float((self._labels[0, 1] + 0.5) / (self._labels[0, 0] + 1))
 
     def observe(self, proba: np.ndarray, y: np.ndarray) -> None:
         """One report: what the predictor said (float ``[n]``, P(high loss)) before it saw the outcome ``y`` (bool ``[n]``)."""
-        examples, positives = self._labels + [y.size, y.sum()]  # the guess knows the label rate of this report too
-        rate = (positives + 0.5) / (examples + 1)
         loss = -np.log(np.clip(np.where(y, proba, 1 - proba), 1e-12, 1))
-        guess = -np.log(np.where(y, rate, 1 - rate))
-        gain = guess - loss
-        self._sums = _MEMORY * self._sums + [y.size, guess.sum(), gain.sum(), (gain**2).sum()]
-        self._labels = _RATE_MEMORY**y.size * self._labels + [y.size, y.sum()]
+        here = np.array([y.size, y.sum()])
+        for k, (examples, positives) in enumerate(self._labels + [here, [0, 0]]):  # the slow guess knows this report's rate too
+            rate = (positives + 0.5) / (examples + 1)
+            guess = -np.log(np.where(y, rate, 1 - rate))
+            gain = guess - loss
+            self._sums[k] = _MEMORY * self._sums[k] + [y.size, guess.sum(), gain.sum(), (gain**2).sum()]
+        self._labels = _RATE_MEMORY[:, None] ** y.size * self._labels + here
         self._losses = np.append(self._losses, loss.mean())[-self.window :]
         self.reports += 1
 
@@ -68,10 +70,10 @@ class Gate:
             return False
         if self.alt is not None:
             return bool(self._losses.mean() <= self.alt)
-        examples, guess, gain, squares = self._sums
+        examples, guess, gain, squares = self._sums.T
         mean = gain / examples
-        error = np.sqrt(max(squares / examples - mean**2, 0.0) / examples)
-        return bool(mean > self.margin * guess / examples and mean > _SIGMAS * error)
+        error = np.sqrt(np.maximum(squares / examples - mean**2, 0.0) / examples)
+        return bool((mean > self.margin * guess / examples).all() and (mean > _SIGMAS * error).all())
 
     def state_dict(self) -> dict:
         return {"settings": repr(self), "reports": self.reports, "losses": self._losses.copy(),
