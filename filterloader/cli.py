@@ -6,10 +6,12 @@ import argparse
 import ast
 import inspect
 import json
+import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _silent():
             warnings.showwarning = lambda message, *_: _say(f"note: {message}")
             return given.run(given)
     except (ValueError, TypeError, OSError) as error:
@@ -34,6 +36,17 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         _say("interrupted")
         return 130
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep what other libraries log off the screen: an error is told once, in one line."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -197,6 +210,8 @@ def _cost(result) -> str:
 def _report(given: argparse.Namespace) -> int:
     from filterloader import report
 
+    if given.out is not None and Path(given.out).is_file():
+        raise ValueError(f"--out {given.out} is a file; name a folder")
     runs = report.find_runs(given.paths)
     for run in runs:
         if run.note:
@@ -228,8 +243,8 @@ def _count(text: str) -> int:
 
 
 def _seed(text: str) -> int:
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 0")
+    if not text.isdigit() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 to 4294967295")
     return int(text)
 
 
