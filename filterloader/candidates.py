@@ -11,13 +11,23 @@ from filterloader.kernels import ragged
 
 
 class Ragged(NamedTuple):
-    """Rows of unequal length in one array: row ``i`` is ``values[offsets[i]:offsets[i + 1]]`` (offsets int64 ``[n + 1]``)."""
+    """Rows of unequal length in one array: row ``i`` is ``values[offsets[i]:offsets[i + 1]]`` (offsets int64 ``[n + 1]``).
+
+    The rows may be a part of ``values`` only: offsets need not start at 0, nor end at its end.
+    """
 
     values: np.ndarray
     offsets: np.ndarray
 
     def take(self, index: np.ndarray) -> Ragged:
         return Ragged(*ragged.take_rows(self.values, self.offsets, index))
+
+    def compact(self) -> Ragged:
+        """The same rows with offsets from 0 and no value that is in none of them; copies only where needed."""
+        start, stop = self.offsets[0], self.offsets[-1]
+        if start == 0 and stop == self.values.size:
+            return self
+        return Ragged(self.values[start:stop].copy(), self.offsets - start)
 
     @property
     def lengths(self) -> np.ndarray:
@@ -44,6 +54,7 @@ class Candidates:
 
     positions: int64 ``[n]``, place in this pass over the stream, from 0. example_ids: int64 ``[n]``, the index in the data
     set where ``indexed``, else the place in the stream. labels: int64 ``[n]`` or None where the task has no class label.
+    texts: one or two columns of raw text, as UTF-8 bytes (values uint8), or None where only tokens are there.
     bag: the words of each candidate, or None where the rows hold no text. weights: float32 ``[n]``, what the decisions so far
     made of each (1 = train on it as it is). judged: bool ``[n]``, whether the backward gate has already decided.
     columns: what the batch is padded from. rows: the untouched rows, where a collate function wants them. batch: the
@@ -66,6 +77,7 @@ class Candidates:
     total: int | None = None
     merged: int = 1
     worker: int = -1
+    texts: tuple[Ragged, ...] | None = None
 
     def __len__(self) -> int:
         return self.n
@@ -98,7 +110,8 @@ class Candidates:
 
     def as_one(self) -> Candidates:
         """The whole block as one candidate (batch granularity). Its bag holds every word of every row: counts are summed,
-        so a Bernoulli model sees the union of the words and a multinomial one their total counts."""
+        so a Bernoulli model sees the union of the words and a multinomial one their total counts. Its texts are None: end to
+        end, the last word of a row and the first of the next would become one."""
         return Candidates(
             n=1,
             tokens=_merge(self.tokens),
@@ -113,7 +126,7 @@ class Candidates:
 
     def for_learning(self) -> Candidates:
         """The same candidates without their payload: what a report needs once the batch is on its way."""
-        return replace(self, rows=None, batch=None, columns={})
+        return replace(self, rows=None, batch=None, columns={}, texts=None)
 
     @staticmethod
     def concat(blocks: list[Candidates]) -> Candidates:
@@ -139,17 +152,19 @@ class Candidates:
         """Everything as plain containers, arrays and the user's rows. ``batch`` is never part of a state."""
         state = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "batch"}
         return {**state, "columns": {name: _plain(column) for name, column in self.columns.items()},
-                "tokens": _plain(self.tokens), "bag": _plain(self.bag)}
+                "tokens": _plain(self.tokens), "bag": _plain(self.bag),
+                "texts": None if self.texts is None else [_plain(text.compact()) for text in self.texts]}
 
     @staticmethod
     def from_state(state: dict[str, Any]) -> Candidates:
         columns = {name: Ragged(*c) if isinstance(c, list) else c for name, c in state["columns"].items()}
-        tokens, bag = state["tokens"], state["bag"]
+        tokens, bag, texts = state["tokens"], state["bag"], state.get("texts")
         return Candidates(**{**state, "columns": columns, "tokens": None if tokens is None else Ragged(*tokens),
-                             "bag": None if bag is None else Bag(*bag)})
+                             "bag": None if bag is None else Bag(*bag),
+                             "texts": None if texts is None else tuple(Ragged(*text) for text in texts)})
 
 
-_PER_CANDIDATE = ("labels", "tokens", "bag", "positions", "example_ids", "weights", "judged")
+_PER_CANDIDATE = ("labels", "tokens", "texts", "bag", "positions", "example_ids", "weights", "judged")
 
 
 def _merge(rows):
@@ -163,6 +178,8 @@ def _plain(value):
 def _take(value, index):
     if value is None:
         return None
+    if type(value) is tuple:
+        return tuple(_take(part, index) for part in value)
     return value.take(index) if isinstance(value, (Ragged, Bag)) else value[index]
 
 
@@ -171,9 +188,14 @@ def _concat(name, parts):
         if all(part is None for part in parts):
             return None
         raise ValueError(f"the rows of the stream differ: some have {name!r}, others have not; give all or none")
+    if type(parts[0]) is tuple:
+        if any(len(part) != len(parts[0]) for part in parts):
+            raise ValueError(f"the rows of the stream differ: some have one column of {name!r}, others two; give every row the same")
+        return tuple(_concat(name, list(column)) for column in zip(*parts, strict=True))
     if not isinstance(parts[0], (Ragged, Bag)):
         return np.concatenate(parts)
     ends = np.cumsum([0] + [part.offsets[-1] - part.offsets[0] for part in parts])
     shifted = [part.offsets[1:] - part.offsets[0] + end for part, end in zip(parts, ends[:-1], strict=True)]
     offsets = np.concatenate([np.zeros(1, np.int64), *shifted])
-    return parts[0]._replace(**{parts[0]._fields[0]: np.concatenate([part[0] for part in parts]), "offsets": offsets})
+    values = np.concatenate([part[0][part.offsets[0] : part.offsets[-1]] for part in parts])
+    return parts[0]._replace(**{parts[0]._fields[0]: values, "offsets": offsets})
