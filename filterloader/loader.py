@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from filterloader import arguments
 from filterloader.candidates import Candidates
 from filterloader.collate import Batch, Collator
-from filterloader.features import TokenFeatures
+from filterloader.features import features_of
 from filterloader.hook import LossHook, check_sign, checked
 from filterloader.ledger import Ledger
 from filterloader.policies.three_stage import ThreeStage
@@ -108,7 +108,7 @@ class FilteringDataLoader:
             self.policy.bind(arguments.seed_of(self.seed, generator))
         self.granularity, self.score_fn, self.tokenizer = granularity, score_fn, tokenizer
         features = getattr(self.policy, "features", "auto") if features is None else features
-        self.features = features if callable(features) else TokenFeatures(features, vocabulary=arguments.vocabulary_of(tokenizer))
+        self.features = features_of(features, vocabulary=arguments.vocabulary_of(tokenizer))
 
         screens = getattr(self.policy, "gates_forward", True)
         scores = score_fn is not None and getattr(type(self.policy), "gates_backward", True) is not False
