@@ -14,8 +14,10 @@ from filterloader.kernels import words
 from tests import naive_words
 
 CHARACTERS = "aZé09 _-'\n\0ß日々かーｶ한ก์́०ⅷ²\ufe0f\u200d\ufffd\uffff☺❤😀🇫𝐀𠀀\U000e0100\U0010ffff\U0001efff\U0001f000"
-CUTS = [b"", b"a", b"Z9", b" ", b"\xc3", b"\xa9", b"\xe6\x97", b"\xa5", b"\xf0\x9f\x98", b"\x80", b"\xc0\x81", b"\xc1\xa1",
-        b"\xe0\x81\xa1", b"\xed\xa0\x80", b"\xf0\x80\x81\xa1", b"\xf4\x90\x80\x80", b"\xf5", b"\xff", b"\xf0\xa0\x80\x80", b"\xe6\x97\xa5"]  # fmt: skip
+CUTS = [
+    b"", b"a", b"Z9", b" ", b"\xc3", b"\xa9", b"\xe6\x97", b"\xa5", b"\xf0\x9f\x98", b"\x80", b"\xc0\x81", b"\xc1\xa1", b"\xf5",
+    b"\xff", b"\xe0\x81\xa1", b"\xed\xa0\x80", b"\xf0\x80\x81\xa1", b"\xf4\x90\x80\x80", b"\xf0\xa0\x80\x80", b"\xe6\x97\xa5",
+]  # fmt: skip
 any_text = st.text(st.sampled_from(CHARACTERS) | st.characters(exclude_categories=["Cs"]), max_size=12).map(str.encode)
 any_bytes = st.binary(max_size=12) | st.lists(st.sampled_from(CUTS), max_size=8).map(b"".join)
 any_label = st.none() | st.integers(-(2**63), 2**63 - 1)
