@@ -74,9 +74,11 @@ class TokenFeatures:
 class WordFeatures:
     """Words hashed straight out of UTF-8 text, before anything is tokenized.
 
-    A word is a longest run of letters, digits and marks (Unicode categories L, N, M); ASCII is taken in lower case. A
-    character of Chinese, or a Japanese kana, is a word of its own. Everything else separates: spaces, punctuation, emoji,
-    variation selectors, private use, malformed bytes. The words of a pair of texts make one bag, whichever text they are in.
+    A word is a longest run of letters, digits and marks (Unicode categories L, N, M, as Python's ``unicodedata`` has them);
+    ASCII is taken in lower case. A Chinese character, or a Japanese kana, is a word of its own. Everything else separates:
+    spaces, punctuation, symbols, emoji, variation selectors, private use, malformed bytes. Beyond the basic plane nothing is
+    looked up: below U+1F000 are letters, below U+20000 symbols, below U+40000 Chinese characters. The words of a pair of texts
+    make one bag, whichever text they are in.
 
     label: the same word in an example of another class is another feature (see ``TokenFeatures``). bigrams: also each two
     neighbouring words of a text. n_features: width of the feature space, a power of two up to 2**30; words that collide are one.

@@ -128,7 +128,7 @@ class Reader:
             return self._gathered(rows)
         listed = [rows] if self.single else rows if isinstance(rows, (list, Mapping)) else list(rows)
         first = next(iter(listed), None) if isinstance(listed, list) else None
-        if self.collate_fn is None and first is not None and (self.tokenizer is not None or _has_tokens(first)):
+        if self.pads(first):
             return self._columns(listed)
         n = len(next(iter(listed.values()), ())) if isinstance(listed, Mapping) else len(listed)
         found = Candidates(n=n)
@@ -141,6 +141,10 @@ class Reader:
         else:
             found.rows = listed if isinstance(listed, list) else _unstack(listed, n)
         return found
+
+    def pads(self, row: Any) -> bool:
+        """Whether rows like this one become padded columns, rather than going to a collate function."""
+        return self.collate_fn is None and row is not None and (self.tokenizer is not None or _has_tokens(row))
 
     def _columns(self, rows: list) -> Candidates:
         labels, texts = self._labels(rows), None

@@ -150,8 +150,8 @@ class Source:
             return DataLoader(**how, batch_size=self._block_size(), **last)
         if given.batch_sampler is None:
             return DataLoader(**how, batch_size=None, sampler=self._indices)
-        pure = isinstance(self._rows, (ArrowRows, list, tuple)) and not self.reader.collate_here
-        self._indices.group = _GROUP if pure and draws_at_once(self._indices.sampler) else 0
+        listed = isinstance(self._rows, (list, tuple)) and len(self._rows) > 0 and (not self.reader.collate_here or self.reader.pads(self._rows[0]))
+        self._indices.group = _GROUP if (listed or isinstance(self._rows, ArrowRows)) and draws_at_once(self._indices.sampler) else 0
         if self.overlap and not given.num_workers and self._indices.group and isinstance(self._rows, ArrowRows) and self.reader.encodes(self._rows.names):
             how |= {"dataset": Draws(len(self._rows)), "collate_fn": list}
         return DataLoader(**how, batch_sampler=self._indices)
