@@ -113,21 +113,22 @@ class Candidates:
     def part(self, start: int, stop: int) -> Candidates:
         """The candidates from ``start`` to ``stop``; nothing is copied but offsets."""
         new = object.__new__(Candidates)
-        new.__dict__.update(self.__dict__)
-        new.n = stop - start
+        held = new.__dict__
+        held.update(self.__dict__)
+        held["n"] = stop - start
         for name in _PER_CANDIDATE:
-            value = getattr(self, name)
-            if value is not None:
-                setattr(new, name, _part(value, start, stop))
-        like = None if self.tokens is None else self.tokens.offsets
-        new.columns = {}
-        for name, column in self.columns.items():
-            if like is not None and isinstance(column, Ragged) and column.offsets is like:
-                new.columns[name] = Ragged(column.values[like[start] : like[stop]], new.tokens.offsets)
-            else:
-                new.columns[name] = _part(column, start, stop)
+            if held[name] is not None:
+                held[name] = _part(held[name], start, stop)
+        if self.columns:
+            like, columns = None if self.tokens is None else self.tokens.offsets, {}
+            for name, column in self.columns.items():
+                if like is not None and type(column) is Ragged and column.offsets is like:
+                    columns[name] = Ragged(column.values[like[start] : like[stop]], new.tokens.offsets)
+                else:
+                    columns[name] = _part(column, start, stop)
+            held["columns"] = columns
         if self.rows is not None:
-            new.rows = self.rows[start:stop]
+            held["rows"] = self.rows[start:stop]
         return new
 
     def as_one(self) -> Candidates:
@@ -207,8 +208,9 @@ def _part(value, start, stop):
         return value[start:stop]
     if type(value) is tuple:
         return tuple(_part(text, start, stop) for text in value)
-    first, last = value.offsets[start], value.offsets[stop]
-    return value._replace(**{value._fields[0]: value[0][first:last], "offsets": value.offsets[start : stop + 1] - first})
+    offsets = value.offsets
+    first, last = offsets[start], offsets[stop]
+    return type(value)(value[0][first:last], offsets[start : stop + 1] - first, *value[2:])
 
 
 def _take(value, index):

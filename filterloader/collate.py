@@ -77,11 +77,17 @@ class Collator:
         """Ragged rows as a rectangle, in page-locked memory at once where that is wanted; without values, the attention mask."""
         width = ragged.longest(offsets) if width is None else width
         real = values is not None and values.dtype.kind == "f"
-        tensor = torch.empty(offsets.size - 1, width, dtype=torch.float32 if real else torch.int64, pin_memory=self.pin_memory)
-        if values is None:
-            ragged.mask_rows(offsets, tensor.numpy(), self.left)
+        shape, dtype = (offsets.size - 1, width), np.float32 if real else np.int64
+        if self.pin_memory:
+            tensor = torch.empty(shape, dtype=torch.float32 if real else torch.int64, pin_memory=True)
+            out = tensor.numpy()
         else:
-            ragged.pad_rows(values, offsets, tensor.numpy(), self.fill.get(name, 0), self.left)
+            out = np.empty(shape, dtype)
+            tensor = torch.from_numpy(out)
+        if values is None:
+            ragged.mask_rows(offsets, out, self.left)
+        else:
+            ragged.pad_rows(values, offsets, out, self.fill.get(name, 0), self.left)
         return tensor
 
 

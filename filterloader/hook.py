@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from filterloader.candidates import Candidates
+from filterloader.collate import Batch
 from filterloader.ledger import Ledger
 
 _STEADY = 4  # reports after which the look-ahead seen so far is believed
@@ -282,7 +283,7 @@ class LossHook:
 def checked(weights: Any, n: int, policy: Any, question: str) -> np.ndarray:
     """A policy's answer as float32 ``[n]``; raises ValueError where it is none."""
     weights = np.asarray(weights, np.float32)
-    if weights.shape != (n,) or not np.isfinite(weights).all() or (weights < 0).any():
+    if weights.shape != (n,) or np.count_nonzero((weights >= 0) & (weights < np.inf)) < n:
         raise ValueError(
             f"{type(policy).__name__}.{question} must return one finite weight of at least 0 for each of {n} candidates, got shape "
             f"{list(weights.shape)}: {weights!r:.200}"
@@ -328,6 +329,8 @@ def _watch(value: Any) -> list[weakref.ref]:
     """Weak references to the tensors of a batch."""
     if isinstance(value, torch.Tensor):
         return [weakref.ref(value)]
+    if type(value) is Batch:
+        return [weakref.ref(tensor) for tensor in value.values() if isinstance(tensor, torch.Tensor)]
     if isinstance(value, dict) or hasattr(value, "items"):
         value = list(dict(value).values())
     if isinstance(value, (list, tuple)):

@@ -17,7 +17,7 @@ class Indices:
     """A batch sampler for the inner ``DataLoader``.
 
     sampler: the one to draw from. generators: those it may draw with. ordered: whether rows arrive in the order they were
-    drawn. group: rows to ask for at once, as one flat list; 0: every draw by itself.
+    drawn. group: rows to ask for at once, as one flat array; 0: every draw by itself.
     """
 
     def __init__(self, sampler: Any, generators: list[torch.Generator], *, ordered: bool):

@@ -42,11 +42,11 @@ class Screening:
         start = perf_counter()
         weights = checked(self.policy.screen(asked), len(asked), self.policy, "screen")
         self.ledger.spent("predictor_s", perf_counter() - start)
-        keep = weights > 0
-        whole = bool(keep.all())
+        whole = np.count_nonzero(weights) == len(asked)
         if not whole and not self.refilling and self.by_example:
             raise ValueError(f"{self.policy!r} has gates_forward=False, yet its screen dropped candidates; set gates_forward = True")
-        self.ledger.screened(asked, None if whole else keep)
+        keep = None if whole else weights > 0
+        self.ledger.screened(asked, keep)
         asked.weights = weights
         if not self.refilling:
             return asked if whole else None

@@ -64,8 +64,8 @@ def gather_lists(chunks, rows, ends, lengths, values, sizes, end_like, like):
     for i in range(rows.size):
         chunk = chunks[i]
         start = at(ends[chunk], lengths[chunk] + 1, end_like)[rows[i]]
-        source = at(values[chunk], sizes[chunk], like)
-        place = offsets[i]
-        for j in range(offsets[i + 1] - place):
-            out[place + j] = source[start + j]
+        target = out[offsets[i] : offsets[i + 1]]
+        source = at(values[chunk], sizes[chunk], like)[start : start + target.size]
+        for j in range(target.size):
+            target[j] = source[j]
     return out, offsets

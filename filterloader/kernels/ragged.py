@@ -14,10 +14,10 @@ def take_rows(values, offsets, index):
         out_offsets[i + 1] = out_offsets[i] + offsets[row + 1] - offsets[row]
     out = np.empty(out_offsets[index.size], values.dtype)
     for i in range(index.size):
-        start = offsets[index[i]]
-        at = out_offsets[i]
-        for j in range(out_offsets[i + 1] - at):
-            out[at + j] = values[start + j]
+        target = out[out_offsets[i] : out_offsets[i + 1]]
+        source = values[offsets[index[i]] : offsets[index[i] + 1]]
+        for j in range(target.size):
+            target[j] = source[j]
     return out, out_offsets
 
 
@@ -38,12 +38,12 @@ def pad_rows(values, offsets, out, fill, left):
         start = offsets[i]
         length = offsets[i + 1] - start
         at = width - length if left else 0
-        for j in range(length):
-            out[i, at + j] = values[start + j]
-        for j in range(0, at):
-            out[i, j] = fill
-        for j in range(at + length, width):
-            out[i, j] = fill
+        row = out[i]
+        row[:at] = fill
+        row[at + length :] = fill
+        target, source = row[at : at + length], values[start : start + length]
+        for j in range(target.size):  # a loop over slices becomes vector code, one over offsets does not
+            target[j] = source[j]
 
 
 @njit(cache=True)
