@@ -1,4 +1,4 @@
-"""ArrowTable: the columns of a ``datasets.Dataset``, gathered by number straight out of Arrow's buffers."""
+"""ArrowTable: columns of a ``datasets.Dataset``, or of a piece of a stream, gathered straight out of Arrow's buffers."""
 
 from __future__ import annotations
 
@@ -15,55 +15,6 @@ from filterloader.kernels import arrow as kernel
 _FORMATS = (None, "torch", "numpy")  # what rows hold is the same numbers under each
 
 
-class ArrowTable:
-    """Rows by number, as columns: numbers as arrays ``[n]``, lists of numbers and strings (UTF-8 bytes) as ``Ragged``.
-
-    Columns that hold anything else, or a missing value, are not ``in`` the table. Numbers keep the dtype they are stored in.
-    Nothing is copied until it is asked for, and it may lie in any number of chunks, mapped from disk or not.
-
-    names: every column of the data set; strings: those of text.
-    """
-
-    def __init__(self, dataset: Any):
-        self.dataset = dataset
-        table = dataset.data.table
-        names = dataset.format["columns"] if dataset.format["columns"] is not None and not dataset.format["output_all_columns"] else table.column_names
-        self.names = tuple(names)
-        self._rows = None if dataset._indices is None else _numbers(dataset._indices.column(0))
-        self._columns = {name: column for name in self.names if (column := _column(table.column(name))) is not None}
-        self.strings = tuple(name for name, column in self._columns.items() if isinstance(column, _Lists) and column.text)
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __contains__(self, name: Any) -> bool:
-        return name in self._columns
-
-    def gather(self, index: np.ndarray, names: Collection[str]) -> dict[str, np.ndarray | Ragged]:
-        """The rows ``index`` (int64 ``[n]``, in ``[-len, len)``) of the columns ``names``. Raises IndexError for other numbers."""
-        size = len(self)
-        if index.size and (index.min() < -size or index.max() >= size):
-            wrong = index[(index < -size) | (index >= size)][0]
-            raise IndexError(f"row {wrong} was asked for, and the data set has {size}; a sampler must draw numbers from 0 to {size - 1}")
-        index = np.where(index < 0, index + size, index) if index.size and index.min() < 0 else index
-        if self._rows is not None:
-            index = self._rows.take(*self._rows.locate(index)).astype(np.int64)
-        found, placed = {}, {}
-        for name in names:
-            column = self._columns[name]
-            layout = column.starts.tobytes()
-            if layout not in placed:
-                placed[layout] = column.locate(index)
-            found[name] = column.take(*placed[layout])
-        return found
-
-    def __getstate__(self) -> Any:
-        return self.dataset
-
-    def __setstate__(self, dataset: Any) -> None:
-        self.__init__(dataset)
-
-
 class Gathered(NamedTuple):
     """Rows of a table as columns."""
 
@@ -71,31 +22,110 @@ class Gathered(NamedTuple):
     columns: dict[str, np.ndarray | Ragged]
 
 
-class ArrowRows(Dataset):
-    """A data set whose rows come as columns, many at once.
+class ArrowTable:
+    """Rows by number, as columns: numbers as arrays ``[n]``, lists of numbers and strings (UTF-8 bytes) as ``Ragged``.
 
-    table: where they lie. names: the columns to read.
+    Columns that hold anything else, or a missing value, are not ``in`` the table. Numbers keep the dtype they are stored in.
+    Nothing is copied until it is asked for, and it may lie in any number of chunks, mapped from disk or not.
+
+    table: a ``pyarrow.Table``. names: those of its columns that are wanted, None for all. order: a column of row numbers, which
+    rows come in which order; None: as they lie.
     """
 
-    def __init__(self, table: ArrowTable, names: Sequence[str]):
-        self.table, self.names = table, tuple(names)
+    def __init__(self, table: Any, names: Sequence[str] | None = None, order: Any = None):
+        self.table = table
+        self.names = tuple(table.column_names if names is None else names)
+        self._order = None if order is None else _numbers(order)
+        self._size = table.num_rows if order is None else len(order)
+        self._columns = {name: column for name in self.names if (column := _column(table.column(name))) is not None}
+        self.strings = tuple(name for name, column in self._columns.items() if isinstance(column, _Lists) and column.text)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __contains__(self, name: Any) -> bool:
+        return name in self._columns
+
+    def gather(self, index: np.ndarray, names: Collection[str]) -> Gathered:
+        """The rows ``index`` (int64 ``[n]``, in ``[-len, len)``) of the columns ``names``. Raises IndexError for other numbers."""
+        size = len(self)
+        if index.size and (index.min() < -size or index.max() >= size):
+            wrong = index[(index < -size) | (index >= size)][0]
+            raise IndexError(f"row {wrong} was asked for, and the data set has {size}; a sampler must draw numbers from 0 to {size - 1}")
+        index = np.where(index < 0, index + size, index) if index.size and index.min() < 0 else index
+        if self._order is not None:
+            index = self._order.take(*self._order.locate(index)).astype(np.int64)
+        found, placed = {}, {}
+        for name in names:
+            column = self._columns[name]
+            layout = column.starts.tobytes()
+            if layout not in placed:
+                placed[layout] = column.locate(index)
+            found[name] = column.take(*placed[layout])
+        return Gathered(index.size, found)
+
+
+class ArrowRows(Dataset):
+    """A ``datasets.Dataset`` whose rows come as columns, many at once.
+
+    table: where they lie (see ``arrow_table``). names: the columns to read.
+    """
+
+    def __init__(self, dataset: Any, table: ArrowTable, names: Sequence[str]):
+        self.dataset, self.table, self.names = dataset, table, tuple(names)
 
     def __len__(self) -> int:
         return len(self.table)
 
     def __getitems__(self, index: Sequence[int]) -> Gathered:
-        index = np.asarray(index, np.int64)
-        return Gathered(index.size, self.table.gather(index, self.names))
+        return self.table.gather(np.asarray(index, np.int64), self.names)
+
+    def __getstate__(self) -> tuple:
+        return self.dataset, self.names
+
+    def __setstate__(self, state: tuple) -> None:
+        self.__init__(state[0], arrow_table(state[0]), state[1])
 
 
 def arrow_table(dataset: Any) -> ArrowTable | None:
     """The table behind a data set; None where rows are made some other way (another class, a transform, a format of its own)."""
-    datasets = sys.modules.get("datasets")
+    datasets = sys.modules.get("datasets")  # where it was never imported, this is none of its data sets
     if datasets is None or type(dataset) is not datasets.Dataset:
         return None
-    if dataset.format["type"] not in _FORMATS or dataset.format["format_kwargs"] or not hasattr(dataset, "_indices"):
+    how = dataset.format
+    if how["type"] not in _FORMATS or how["format_kwargs"] or not hasattr(dataset, "_indices"):
         return None
-    return ArrowTable(dataset)
+    return ArrowTable(dataset.data.table, None if how["output_all_columns"] else how["columns"],
+                      None if dataset._indices is None else dataset._indices.column(0))  # fmt: skip
+
+
+def arrow_stream(dataset: Any, size: int, *, drop_last: bool) -> Any:
+    """The same stream in tables of ``size`` rows (``piece`` opens one); None where its rows are made some other way."""
+    datasets = sys.modules.get("datasets")
+    if datasets is None or type(dataset) is not datasets.IterableDataset or not dataset.features:
+        return None
+    how, source = getattr(dataset, "_formatting", None), getattr(dataset, "_ex_iterable", None)
+    if how is not None and (how.format_type not in _FORMATS or getattr(how, "format_kwargs", None)):
+        return None
+    if getattr(source, "iter_arrow", None) is None or not all(_is_plain(feature) for feature in dataset.features.values()):
+        return None
+    tables = dataset.with_format("arrow").batch(size, drop_last_batch=drop_last)
+    tables.set_epoch(dataset.epoch)
+    return tables
+
+
+def piece(rows: Any) -> ArrowTable | None:
+    """What ``arrow_stream`` yields, a row that holds the rows of each column, as a table; None for anything else."""
+    pyarrow = sys.modules.get("pyarrow")
+    if pyarrow is None or not isinstance(rows, pyarrow.Table):
+        return None
+    return ArrowTable(pyarrow.table({name: rows.column(name).combine_chunks().flatten() for name in rows.column_names}))
+
+
+def _is_plain(feature: Any) -> bool:
+    """Whether a feature of ``datasets`` is a number, a string, or a list of such."""
+    kind = type(feature).__name__
+    return kind in ("Value", "ClassLabel") or (kind in ("List", "LargeList", "Sequence") and type(feature.feature).__name__ == "Value")
 
 
 class _Chunks:

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from torch.utils.data import get_worker_info
 
 from filterloader import utf8
-from filterloader.arrow import ArrowTable, Gathered
+from filterloader.arrow import ArrowTable, Gathered, piece
 from filterloader.candidates import Candidates, Ragged
 
 _UNLIMITED = 1_000_000  # tokenizers without a limit report a model_max_length of about 1e30
@@ -68,7 +68,7 @@ class Reader:
 
     def columns_of(self, table: ArrowTable) -> tuple[str, ...] | None:
         """The columns to gather from a table; None where rows have to be made: somebody looks at them, or they hold more than numbers."""
-        if self.collate_fn is not None or self.single:
+        if not self.may_read_columns(table.names):
             return None
         label, strings = self._label_of(table.names), table.strings
         labels = () if label is None else (label,)
@@ -82,6 +82,10 @@ class Reader:
         if "input_ids" not in rest or any(name not in table for name in rest):
             return None
         return (*rest, *(texts if texts and self.reads == "texts" else ()), *labels)
+
+    def may_read_columns(self, names: Collection[str]) -> bool:
+        """Whether rows of the columns ``names`` could become padded columns."""
+        return self.collate_fn is None and not self.single and (self.tokenizer is not None or "input_ids" in names)
 
     def encodes(self, names: Collection[str]) -> bool:
         """Whether reading rows of the columns ``names`` means tokenizing them."""
@@ -124,6 +128,10 @@ class Reader:
 
     def read(self, rows: Any) -> Candidates:
         """Candidates of a list of rows, of columns, or of whatever the user's collate function takes."""
+        table = piece(rows)
+        if table is not None:
+            names = self.columns_of(table)
+            rows = table.table.to_pylist() if names is None else table.gather(np.arange(len(table)), names)
         if isinstance(rows, Gathered):
             return self._gathered(rows)
         listed = [rows] if self.single else rows if isinstance(rows, (list, Mapping)) else list(rows)

@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 
 from filterloader.ahead import Ahead, Draws
-from filterloader.arrow import ArrowRows, arrow_table
+from filterloader.arrow import ArrowRows, arrow_stream, arrow_table
 from filterloader.candidates import Candidates
 from filterloader.indices import Indices, draws_at_once
 from filterloader.randomness import generators_of, restored, set_states, states_of
@@ -134,10 +134,16 @@ class Source:
 
     def _readable(self) -> Any:
         """The data set, by column where it is made of columns and nobody looks at its rows."""
-        dataset = self.reference.dataset
-        table = None if self.streaming or self.reference.worker_init_fn is not None else arrow_table(dataset)
+        given = self.reference
+        if given.worker_init_fn is not None:
+            return given.dataset
+        if self.streaming:
+            sized = given.batch_size is not None and not given.persistent_workers and self.reader.collate_fn is None
+            tables = arrow_stream(given.dataset, self._block_size(), drop_last=given.drop_last and not self.whole) if sized else None
+            return tables if tables is not None and self.reader.may_read_columns(given.dataset.features) else given.dataset
+        table = arrow_table(given.dataset)
         names = None if table is None else self.reader.columns_of(table)
-        return dataset if names is None else ArrowRows(table, names)
+        return given.dataset if names is None else ArrowRows(given.dataset, table, names)
 
     def _inner(self) -> DataLoader:
         given = self.reference
@@ -146,8 +152,9 @@ class Source:
                "multiprocessing_context": given.multiprocessing_context, "prefetch_factor": given.prefetch_factor,
                "persistent_workers": given.persistent_workers}  # fmt: skip
         if self.streaming:
-            last = {} if given.batch_size is None else {"drop_last": given.drop_last and not self.whole}
-            return DataLoader(**how, batch_size=self._block_size(), **last)
+            size = self._block_size() if self._rows is given.dataset else None  # tables are blocks already
+            last = {} if size is None else {"drop_last": given.drop_last and not self.whole}
+            return DataLoader(**how, batch_size=size, **last)
         if given.batch_sampler is None:
             return DataLoader(**how, batch_size=None, sampler=self._indices)
         listed = isinstance(self._rows, (list, tuple)) and len(self._rows) > 0 and (not self.reader.collate_here or self.reader.pads(self._rows[0]))

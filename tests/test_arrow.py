@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 
-from filterloader.arrow import ArrowRows, ArrowTable, arrow_table
+from filterloader.arrow import ArrowRows, ArrowTable, arrow_stream, arrow_table, piece
 from filterloader.candidates import Ragged
 from filterloader.kernels import arrow as kernel
 
@@ -42,8 +42,8 @@ def chunked(n, size):
 
 
 def check(table, rows, index):
-    found = table.gather(np.asarray(index, np.int64), table.names)
-    assert list(found) == list(table.names)
+    n, found = table.gather(np.asarray(index, np.int64), table.names)
+    assert n == len(index) and list(found) == list(table.names)
     for name, column in found.items():
         expected = [rows[i][name] for i in index]
         if isinstance(column, Ragged):
@@ -69,9 +69,10 @@ def test_shuffled_selected_and_sent_to_another_process():
     order = made.shuffle(seed=1).select(range(5, 30))
     rows = [order[i] for i in range(len(order))]
     check(arrow_table(order), rows, [0, 24, 3, 3, -1])
-    check(pickle.loads(pickle.dumps(arrow_table(order))), rows, [0, 24, 3])
+    sent = pickle.loads(pickle.dumps(ArrowRows(order, arrow_table(order), ["ids", "label"])))
+    assert len(sent) == 25 and sent.__getitems__([0, 24, 3]).columns["label"].tolist() == [rows[i]["label"] for i in (0, 24, 3)]
     check(arrow_table(made.select([])), [], [])
-    assert arrow_table(chunked(0, 5)[0]).gather(np.zeros(0, np.int64), ["ids", "label"])["ids"].lengths.size == 0
+    assert arrow_table(chunked(0, 5)[0]).gather(np.zeros(0, np.int64), ["ids", "label"]).columns["ids"].lengths.size == 0
 
 
 def test_numbers_that_no_row_has():
@@ -80,7 +81,7 @@ def test_numbers_that_no_row_has():
         with pytest.raises(IndexError, match=f"row {wrong} .* has 10"):
             table.gather(np.array([0, wrong]), ["label"])
     with pytest.raises(IndexError):
-        ArrowRows(table, ["label"]).__getitems__([3, 99])
+        ArrowRows(None, table, ["label"]).__getitems__([3, 99])
 
 
 def test_what_is_no_number_is_not_in_the_table():
@@ -95,6 +96,20 @@ def test_only_plain_data_sets_have_a_table():
     assert arrow_table(made.with_format("torch", columns=["label"])).names == ("label",)
     odd = [made.with_transform(lambda rows: rows), made.with_format("pandas"), made.with_format("torch", device="cpu"), [1], made.to_iterable_dataset()]
     assert [arrow_table(data) for data in odd] == [None] * len(odd)
+
+
+def test_a_stream_in_pieces():
+    made, rows = chunked(25, 7)
+    stream = made.to_iterable_dataset(num_shards=2)
+    at = 0
+    for table in map(piece, arrow_stream(stream, 4, drop_last=False)):
+        check(table, rows[at : at + 4], range(len(table)))
+        at += len(table)
+    assert at == 25 and sum(1 for _ in arrow_stream(stream, 4, drop_last=True)) == 6
+    assert piece(rows) is None and piece({"a": [1]}) is None
+    odd = [stream.map(lambda row: {"more": 1}), made, rows,
+           datasets.Dataset.from_dict({"box": [[[1]]]}).to_iterable_dataset(), datasets.IterableDataset.from_generator(lambda: iter(rows))]
+    assert [arrow_stream(data, 4, drop_last=False) for data in odd] == [None] * len(odd)
 
 
 def test_locate_finds_the_chunk_of_every_row():

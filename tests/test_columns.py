@@ -3,7 +3,7 @@
 import datasets
 import pytest
 import torch
-from torch.utils.data import Dataset, RandomSampler, SequentialSampler, WeightedRandomSampler
+from torch.utils.data import Dataset, IterableDataset, RandomSampler, SequentialSampler, WeightedRandomSampler
 
 from filterloader import FilteringDataLoader, Random, ThreeStage, TrainAll
 from filterloader.ahead import Ahead
@@ -160,6 +160,45 @@ def test_ahead_raises_in_turn_and_ends():
     with pytest.raises(ZeroDivisionError):
         next(ahead)
     assert list(ahead) == [2]
+
+
+class Hidden(IterableDataset):
+    """The same stream, but nobody knows what it is made of."""
+
+    def __init__(self, stream):
+        self.stream = stream
+
+    def __iter__(self):
+        return iter(self.stream)
+
+    def set_epoch(self, epoch):
+        self.stream.set_epoch(epoch)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("kind", ["tokenized", "torch", "raw", "words", "shuffled", "drop_last", "nulls"])
+@pytest.mark.parametrize("policy", [TrainAll, lambda: Random(0.5)])
+def test_streams_by_column_and_by_row(tokenizer, kind, workers, policy):
+    made = tokenized(tokenizer, 331)
+    if kind in ("raw", "words", "nulls"):
+        made = made.select_columns(["text", "label"])
+    if kind == "nulls":
+        made = made.add_column("hole", [None if i % 50 == 3 else 1 for i in range(331)])
+    stream = made.to_iterable_dataset(num_shards=4)
+    if kind == "shuffled":
+        stream = stream.shuffle(seed=1, buffer_size=50)
+    if kind == "torch":
+        stream = stream.with_format("torch")
+    how = {"tokenizer": tokenizer, "batch_size": 16, "num_workers": workers, "seed": 3, "drop_last": kind == "drop_last",
+           "features": "words*label" if kind == "words" else None}  # fmt: skip
+    by_column, by_row = (FilteringDataLoader(data, policy=policy(), **how) for data in (stream, Hidden(stream)))
+    for epoch in range(1 if workers else 2):
+        left, right = [], []
+        for loader, out in ((by_column, left), (by_row, right)):
+            loader.set_epoch(epoch)
+            out += loader
+        assert by_column._source._rows is not stream and by_row._source._rows is by_row.dataset
+        assert len(left) == len(right) > 3 and all(map(equal, left, right))
 
 
 @pytest.mark.parametrize("source", ["columns", "rows", "stream"])
