@@ -183,7 +183,7 @@ class LossHook:
         self._check_waiting()
         named = getattr(batch_id, "batch_id", batch_id)
         if not isinstance(named, int):
-            mine = {id(tensor) for tensor in map(lambda ref: ref(), _watch(batch_id))}
+            mine = {id(ref()) for ref in _watch(batch_id)}
             named = next((i for i, a in self._awaited.items() if any(id(t()) in mine for t in a.tensors if t() is not None)), None)
         if named not in self._awaited:
             waiting = list(self._awaited)

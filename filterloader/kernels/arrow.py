@@ -1,6 +1,5 @@
 """Kernels over Arrow buffers: rows gathered from the chunks of a column, wherever in memory each chunk lies."""
 
-import ctypes
 
 import numpy as np
 from numba import carray, njit, types
