@@ -2,7 +2,7 @@
 
 from filterloader.loader import FilteringDataLoader
 from filterloader.naive_bayes import BernoulliNB, MultinomialNB
-from filterloader.policies import POLICIES, AutoThreshold, FixedThreshold, Random, ThreeStage, TrainAll
+from filterloader.policies import POLICIES, AutoThreshold, ClassBalanced, FixedThreshold, Random, ThreeStage, TrainAll
 from filterloader.progress import progress_bar
 from filterloader.schedule import get_scheduler
 from filterloader.threshold import MovingAverageThreshold
@@ -11,6 +11,7 @@ __all__ = [
     "POLICIES",
     "AutoThreshold",
     "BernoulliNB",
+    "ClassBalanced",
     "FilteringDataLoader",
     "FixedThreshold",
     "MovingAverageThreshold",

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
-from filterloader import AutoThreshold, FilteringDataLoader, FixedThreshold, Random, ThreeStage, TrainAll
+from filterloader import AutoThreshold, ClassBalanced, FilteringDataLoader, FixedThreshold, Random, ThreeStage, TrainAll
 from tests.conftest import losses_of, same, sentences, train
 
 
@@ -29,7 +29,11 @@ POLICIES = {
     "auto_threshold": AutoThreshold,
     "three_stage": lambda: ThreeStage(warmup=200),
     "reference_script": lambda: ThreeStage.reference_script(warmup=100),
+    "class_balanced": lambda: ClassBalanced(0.4),
 }
+EVERYWHERE = [
+    (name, g) for name, make in POLICIES.items() for g in ("example", "batch") if not (g == "batch" and getattr(make(), "needs_examples", False))
+]
 
 
 def through_a_file(state):
@@ -52,8 +56,7 @@ def build(tokenizer, policy, source, **kw):
     return FilteringDataLoader(data, tokenizer=tokenizer, batch_size=16, policy=POLICIES[policy](), seed=5, **kw)
 
 
-@pytest.mark.parametrize("granularity", ["example", "batch"])
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy, granularity", EVERYWHERE)
 def test_mid_pass_for_every_policy(tokenizer, policy, granularity):
     whole = build(tokenizer, policy, "list", granularity=granularity)
     ref = train(whole) + train(whole)

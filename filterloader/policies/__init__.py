@@ -1,6 +1,7 @@
 """Policies: one decision rule a file; ``POLICIES`` maps each name to its class."""
 
 from filterloader.policies.auto_threshold import AutoThreshold
+from filterloader.policies.class_balanced import ClassBalanced
 from filterloader.policies.fixed_threshold import FixedThreshold
 from filterloader.policies.random import Random
 from filterloader.policies.three_stage import ThreeStage
@@ -12,4 +13,5 @@ POLICIES = {
     "fixed_threshold": FixedThreshold,
     "auto_threshold": AutoThreshold,
     "three_stage": ThreeStage,
+    "class_balanced": ClassBalanced,
 }
