@@ -1,6 +1,7 @@
 """Finetune a language model on only the examples that still teach it."""
 
 from filterloader.loader import FilteringDataLoader
+from filterloader.logistic import LogisticRegression
 from filterloader.naive_bayes import BernoulliNB, MultinomialNB
 from filterloader.policies import POLICIES, AutoThreshold, ClassBalanced, FixedThreshold, Random, ThreeStage, TrainAll
 from filterloader.progress import progress_bar
@@ -14,6 +15,7 @@ __all__ = [
     "ClassBalanced",
     "FilteringDataLoader",
     "FixedThreshold",
+    "LogisticRegression",
     "MovingAverageThreshold",
     "MultinomialNB",
     "Random",
