@@ -3,13 +3,14 @@
 from filterloader.loader import FilteringDataLoader
 from filterloader.logistic import LogisticRegression
 from filterloader.naive_bayes import BernoulliNB, MultinomialNB
-from filterloader.policies import POLICIES, AutoThreshold, ClassBalanced, FixedThreshold, Random, ThreeStage, TrainAll
+from filterloader.policies import POLICIES, AutoAssist, AutoThreshold, ClassBalanced, FixedThreshold, Random, ThreeStage, TrainAll
 from filterloader.progress import progress_bar
 from filterloader.schedule import get_scheduler
 from filterloader.threshold import MovingAverageThreshold
 
 __all__ = [
     "POLICIES",
+    "AutoAssist",
     "AutoThreshold",
     "BernoulliNB",
     "ClassBalanced",

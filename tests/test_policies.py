@@ -12,6 +12,7 @@ import torch
 import filterloader
 from filterloader import (
     POLICIES,
+    AutoAssist,
     AutoThreshold,
     BernoulliNB,
     ClassBalanced,
@@ -44,6 +45,8 @@ MAKE = {
     "reference_script": lambda: ThreeStage.reference_script(warmup=50, seed=1),
     "class_balanced": lambda: ClassBalanced(0.4, seed=1),
     "class_balanced, forgetting": lambda: ClassBalanced(0.4, half_life=100, seed=1),
+    "autoassist": lambda: AutoAssist(lr=1.0, seed=1),
+    "autoassist, paper": lambda: AutoAssist(gamma=0.3, warmup="paper", seed=1),
 }
 OTHERWISE = {  # the same class with another setting, and what the error says of the two
     "random": (lambda: Random(0.3), r"keep=0\.4.*keep=0\.3"),
@@ -62,6 +65,8 @@ OTHERWISE = {  # the same class with another setting, and what the error says of
         lambda: ThreeStage.reference_script(warmup=50, threshold=filterloader.MovingAverageThreshold()),
         "unit='example'.*unit='batch'",
     ),
+    "autoassist": (lambda: AutoAssist(lr=1.0, gamma=0.3), r"gamma=0\.5.*gamma=0\.3"),
+    "autoassist, paper": (lambda: AutoAssist(gamma=0.3), "warmup='paper'.*warmup='text'"),
     "class_balanced": (lambda: ClassBalanced(0.3), r"keep=0\.4.*keep=0\.3"),
     "class_balanced, forgetting": (lambda: ClassBalanced(0.4), r"half_life=100\.0.*half_life=None"),
 }
@@ -129,7 +134,7 @@ everywhere = pytest.mark.parametrize(
 
 
 def test_the_registry_holds_the_public_classes_by_name():
-    assert list(POLICIES) == ["train_all", "random", "fixed_threshold", "auto_threshold", "three_stage", "class_balanced"]
+    assert list(POLICIES) == ["train_all", "random", "fixed_threshold", "auto_threshold", "three_stage", "class_balanced", "autoassist"]
     for name, kind in POLICIES.items():
         assert getattr(filterloader, kind.__name__) is kind and kind.__name__ in filterloader.__all__
         assert kind.__name__.lower() == name.replace("_", "")
@@ -187,7 +192,7 @@ def test_seeded_runs_repeat(name, granularity):
 
 
 @both
-@pytest.mark.parametrize("make", [lambda: Random(0.5), lambda: ThreeStage(warmup=50, audit=0.3), lambda: ClassBalanced(0.5)])
+@pytest.mark.parametrize("make", [lambda: Random(0.5), lambda: ThreeStage(warmup=50, audit=0.3), lambda: ClassBalanced(0.5), lambda: AutoAssist(warmup="paper")])
 def test_a_policy_without_a_seed_takes_the_loaders(make, granularity):
     def bound(seed):
         policy = make()
@@ -299,6 +304,10 @@ def test_a_state_of_another_setting_is_refused_with_both_values(name):
         (lambda: ThreeStage(alt=-0.3), r"alt must be above 0.*alt=-0\.3"),
         (lambda: ThreeStage(cutoff=50), r"cutoff must be a number in \[0, 1\], got 50"),
         (lambda: ThreeStage(audit=None), r"audit must be a number in \[0, 1\], got None"),
+        (lambda: AutoAssist(gamma=1.5), r"gamma must be a number in \[0, 1\], got 1.5"),
+        (lambda: AutoAssist(warmup=0.2), "warmup must be one of 'text', 'paper', got 0.2"),
+        (lambda: AutoAssist(lr=0), "lr must be above 0, .*got lr=0, l2=0.001"),
+        (lambda: AutoAssist(lr=10, l2=0.1), r"lr \* l2 below 1, got lr=10, l2=0.1"),
         (lambda: ClassBalanced(0), r"keep must be a number in \(0, 1\], got 0"),
         (lambda: ClassBalanced(0.5, half_life=0), "half_life must be above 0 examples.*got 0"),
         (lambda: ClassBalanced(0.5, half_life="1"), "half_life must be a finite number, got '1'"),
@@ -312,7 +321,7 @@ def test_bad_settings_are_refused_at_construction(make, message):
 
 
 @pytest.mark.parametrize(
-    "make, positional", [(AutoThreshold, 0), (ThreeStage, 0), (Random, 1), (FixedThreshold, 1), (ClassBalanced, 1)]
+    "make, positional", [(AutoThreshold, 0), (ThreeStage, 0), (Random, 1), (FixedThreshold, 1), (ClassBalanced, 1), (AutoAssist, 0)]
 )
 def test_settings_but_the_one_that_must_be_given_are_keyword_only(make, positional):
     with pytest.raises(TypeError, match="positional argument"):
@@ -369,5 +378,5 @@ def test_auto_threshold_without_a_warm_up_keeps_the_first_report_for_lack_of_a_t
 
 @pytest.mark.parametrize("kind", [MultinomialNB, BernoulliNB])
 def test_words_are_asked_for_only_where_they_are_read(kind):
-    assert [name for name in POLICIES if MAKE[name]().needs_words] == ["three_stage"]
+    assert [name for name in POLICIES if MAKE[name]().needs_words] == ["three_stage", "autoassist"]
     assert ThreeStage(predictor=kind(WORDS)).features == ("tokens" if kind is BernoulliNB else "auto")

@@ -1,6 +1,7 @@
 """Policies: one decision rule a file; ``POLICIES`` maps each name to its class."""
 
 from filterloader.policies.auto_threshold import AutoThreshold
+from filterloader.policies.autoassist import AutoAssist
 from filterloader.policies.class_balanced import ClassBalanced
 from filterloader.policies.fixed_threshold import FixedThreshold
 from filterloader.policies.random import Random
@@ -14,4 +15,5 @@ POLICIES = {
     "auto_threshold": AutoThreshold,
     "three_stage": ThreeStage,
     "class_balanced": ClassBalanced,
+    "autoassist": AutoAssist,
 }
