@@ -3,7 +3,7 @@
 from filterloader.loader import FilteringDataLoader
 from filterloader.logistic import LogisticRegression
 from filterloader.naive_bayes import BernoulliNB, MultinomialNB
-from filterloader.policies import POLICIES, AutoAssist, AutoThreshold, ClassBalanced, FixedThreshold, Random, ThreeStage, TrainAll
+from filterloader.policies import POLICIES, AutoAssist, AutoThreshold, ClassBalanced, FixedThreshold, InfoBatch, Random, ThreeStage, TrainAll
 from filterloader.progress import progress_bar
 from filterloader.schedule import get_scheduler
 from filterloader.threshold import MovingAverageThreshold
@@ -16,6 +16,7 @@ __all__ = [
     "ClassBalanced",
     "FilteringDataLoader",
     "FixedThreshold",
+    "InfoBatch",
     "LogisticRegression",
     "MovingAverageThreshold",
     "MultinomialNB",

@@ -18,6 +18,7 @@ from filterloader import (
     ClassBalanced,
     FilteringDataLoader,
     FixedThreshold,
+    InfoBatch,
     MultinomialNB,
     Random,
     ThreeStage,
@@ -47,6 +48,8 @@ MAKE = {
     "class_balanced, forgetting": lambda: ClassBalanced(0.4, half_life=100, seed=1),
     "autoassist": lambda: AutoAssist(lr=1.0, seed=1),
     "autoassist, paper": lambda: AutoAssist(gamma=0.3, warmup="paper", seed=1),
+    "infobatch": lambda: InfoBatch(epochs=None, seed=1),
+    "infobatch, annealing": lambda: InfoBatch(epochs=2, prune_ratio=0.8, delta=1.0, seed=1),
 }
 OTHERWISE = {  # the same class with another setting, and what the error says of the two
     "random": (lambda: Random(0.3), r"keep=0\.4.*keep=0\.3"),
@@ -67,6 +70,8 @@ OTHERWISE = {  # the same class with another setting, and what the error says of
     ),
     "autoassist": (lambda: AutoAssist(lr=1.0, gamma=0.3), r"gamma=0\.5.*gamma=0\.3"),
     "autoassist, paper": (lambda: AutoAssist(gamma=0.3), "warmup='paper'.*warmup='text'"),
+    "infobatch": (lambda: InfoBatch(epochs=10), "epochs=None.*epochs=10"),
+    "infobatch, annealing": (lambda: InfoBatch(epochs=2, delta=1.0), r"prune_ratio=0\.8.*prune_ratio=0\.5"),
     "class_balanced": (lambda: ClassBalanced(0.3), r"keep=0\.4.*keep=0\.3"),
     "class_balanced, forgetting": (lambda: ClassBalanced(0.4), r"half_life=100\.0.*half_life=None"),
 }
@@ -134,7 +139,7 @@ everywhere = pytest.mark.parametrize(
 
 
 def test_the_registry_holds_the_public_classes_by_name():
-    assert list(POLICIES) == ["train_all", "random", "fixed_threshold", "auto_threshold", "three_stage", "class_balanced", "autoassist"]
+    assert list(POLICIES) == ["train_all", "random", "fixed_threshold", "auto_threshold", "three_stage", "class_balanced", "autoassist", "infobatch"]
     for name, kind in POLICIES.items():
         assert getattr(filterloader, kind.__name__) is kind and kind.__name__ in filterloader.__all__
         assert kind.__name__.lower() == name.replace("_", "")
@@ -192,7 +197,7 @@ def test_seeded_runs_repeat(name, granularity):
 
 
 @both
-@pytest.mark.parametrize("make", [lambda: Random(0.5), lambda: ThreeStage(warmup=50, audit=0.3), lambda: ClassBalanced(0.5), lambda: AutoAssist(warmup="paper")])
+@pytest.mark.parametrize("make", [lambda: Random(0.5), lambda: ThreeStage(warmup=50, audit=0.3), lambda: ClassBalanced(0.5), lambda: AutoAssist(warmup="paper"), lambda: InfoBatch(epochs=None)])
 def test_a_policy_without_a_seed_takes_the_loaders(make, granularity):
     def bound(seed):
         policy = make()
@@ -308,6 +313,10 @@ def test_a_state_of_another_setting_is_refused_with_both_values(name):
         (lambda: AutoAssist(warmup=0.2), "warmup must be one of 'text', 'paper', got 0.2"),
         (lambda: AutoAssist(lr=0), "lr must be above 0, .*got lr=0, l2=0.001"),
         (lambda: AutoAssist(lr=10, l2=0.1), r"lr \* l2 below 1, got lr=10, l2=0.1"),
+        (lambda: InfoBatch(epochs=0), "epochs must be a whole number of at least 1, got 0"),
+        (lambda: InfoBatch(epochs=8, prune_ratio=1), "prune_ratio must be below 1.*got 1"),
+        (lambda: InfoBatch(epochs=8, prune_ratio=-0.5), r"prune_ratio must be a number in \[0, 1\], got -0.5"),
+        (lambda: InfoBatch(epochs=8, delta=8), r"delta must be a number in \[0, 1\], got 8"),
         (lambda: ClassBalanced(0), r"keep must be a number in \(0, 1\], got 0"),
         (lambda: ClassBalanced(0.5, half_life=0), "half_life must be above 0 examples.*got 0"),
         (lambda: ClassBalanced(0.5, half_life="1"), "half_life must be a finite number, got '1'"),
@@ -321,7 +330,7 @@ def test_bad_settings_are_refused_at_construction(make, message):
 
 
 @pytest.mark.parametrize(
-    "make, positional", [(AutoThreshold, 0), (ThreeStage, 0), (Random, 1), (FixedThreshold, 1), (ClassBalanced, 1), (AutoAssist, 0)]
+    "make, positional", [(AutoThreshold, 0), (ThreeStage, 0), (Random, 1), (FixedThreshold, 1), (ClassBalanced, 1), (AutoAssist, 0), (InfoBatch, 0)]
 )
 def test_settings_but_the_one_that_must_be_given_are_keyword_only(make, positional):
     with pytest.raises(TypeError, match="positional argument"):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
-from filterloader import AutoAssist, AutoThreshold, ClassBalanced, FilteringDataLoader, FixedThreshold, Random, ThreeStage, TrainAll
+from filterloader import AutoAssist, AutoThreshold, ClassBalanced, FilteringDataLoader, FixedThreshold, InfoBatch, Random, ThreeStage, TrainAll
 from tests.conftest import losses_of, same, sentences, train
 
 
@@ -32,6 +32,7 @@ POLICIES = {
     "class_balanced": lambda: ClassBalanced(0.4),
     "autoassist": lambda: AutoAssist(lr=1.0),
     "autoassist, paper": lambda: AutoAssist(warmup="paper"),
+    "infobatch": lambda: InfoBatch(epochs=None),
 }
 EVERYWHERE = [
     (name, g) for name, make in POLICIES.items() for g in ("example", "batch") if not (g == "batch" and getattr(make(), "needs_examples", False))

@@ -66,8 +66,9 @@ def test_a_loader_pickles_with_its_state(tokenizer):
 def test_a_loop_that_never_reports_still_gets_its_data(tokenizer, name, granularity):
     if granularity == "batch" and getattr(POLICIES[name], "needs_examples", False):
         pytest.skip("decides on examples only")
-    settings = {"random": {"keep": 1.0}, "class_balanced": {"keep": 1.0}, "fixed_threshold": {"threshold": 0.5}}.get(name, {})
-    loader = FilteringDataLoader(sentences(50), tokenizer=tokenizer, batch_size=8, policy=POLICIES[name](**settings), granularity=granularity)
+    needed = {"random": {"keep": 1.0}, "class_balanced": {"keep": 1.0}, "fixed_threshold": {"threshold": 0.5}, "infobatch": {"epochs": None}}
+    policy = POLICIES[name](**needed.get(name, {}))
+    loader = FilteringDataLoader(sentences(50), tokenizer=tokenizer, batch_size=8, policy=policy, granularity=granularity)
     for _ in range(2):
         assert sum(len(batch["labels"]) for batch in loader) == 50
 

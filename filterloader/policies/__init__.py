@@ -4,6 +4,7 @@ from filterloader.policies.auto_threshold import AutoThreshold
 from filterloader.policies.autoassist import AutoAssist
 from filterloader.policies.class_balanced import ClassBalanced
 from filterloader.policies.fixed_threshold import FixedThreshold
+from filterloader.policies.infobatch import InfoBatch
 from filterloader.policies.random import Random
 from filterloader.policies.three_stage import ThreeStage
 from filterloader.policies.train_all import TrainAll
@@ -16,4 +17,5 @@ POLICIES = {
     "three_stage": ThreeStage,
     "class_balanced": ClassBalanced,
     "autoassist": AutoAssist,
+    "infobatch": InfoBatch,
 }
