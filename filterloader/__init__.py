@@ -3,7 +3,18 @@
 from filterloader.loader import FilteringDataLoader
 from filterloader.logistic import LogisticRegression
 from filterloader.naive_bayes import BernoulliNB, MultinomialNB
-from filterloader.policies import POLICIES, AutoAssist, AutoThreshold, ClassBalanced, FixedThreshold, InfoBatch, Random, ThreeStage, TrainAll
+from filterloader.policies import (
+    POLICIES,
+    AutoAssist,
+    AutoThreshold,
+    ClassBalanced,
+    FixedThreshold,
+    InfoBatch,
+    Random,
+    SelectiveBackprop,
+    ThreeStage,
+    TrainAll,
+)
 from filterloader.progress import progress_bar
 from filterloader.schedule import get_scheduler
 from filterloader.threshold import MovingAverageThreshold
@@ -21,6 +32,7 @@ __all__ = [
     "MovingAverageThreshold",
     "MultinomialNB",
     "Random",
+    "SelectiveBackprop",
     "ThreeStage",
     "TrainAll",
     "get_scheduler",

@@ -122,7 +122,7 @@ def test_a_report_of_one_file(finished):
 def test_every_policy_runs_by_its_name_alone(data, policy):
     for warmup in (None, 1.0):
         assert isinstance(cli._configured(policy, [], warmup=warmup, epochs=3)(), POLICIES[policy])
-    if policy in ("class_balanced", "autoassist", "infobatch"):
+    if policy in ("class_balanced", "autoassist", "infobatch", "selective_backprop"):
         ran = call("train", "--data", data, *TINY, "--policy", policy)
         assert ran.code == 0 and [line.split()[0] for line in ran.out.splitlines()[1:]] == ["train_all", policy, "random"]
 

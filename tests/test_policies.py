@@ -21,12 +21,14 @@ from filterloader import (
     InfoBatch,
     MultinomialNB,
     Random,
+    SelectiveBackprop,
     ThreeStage,
     TrainAll,
 )
 from filterloader.candidates import Bag, Candidates, Ragged
 from filterloader.hook import checked
 from filterloader.portable import pack, unpack
+from tests.conftest import everywhere
 
 WORDS = 300
 
@@ -49,6 +51,8 @@ MAKE = {
     "autoassist": lambda: AutoAssist(lr=1.0, seed=1),
     "autoassist, paper": lambda: AutoAssist(gamma=0.3, warmup="paper", seed=1),
     "infobatch": lambda: InfoBatch(epochs=None, seed=1),
+    "selective_backprop": lambda: SelectiveBackprop(window=100, seed=1),
+    "selective_backprop, warm-up": lambda: SelectiveBackprop(beta=1, window=30, warmup=None, seed=1),
     "infobatch, annealing": lambda: InfoBatch(epochs=2, prune_ratio=0.8, delta=1.0, seed=1),
 }
 OTHERWISE = {  # the same class with another setting, and what the error says of the two
@@ -72,6 +76,8 @@ OTHERWISE = {  # the same class with another setting, and what the error says of
     "autoassist, paper": (lambda: AutoAssist(gamma=0.3), "warmup='paper'.*warmup='text'"),
     "infobatch": (lambda: InfoBatch(epochs=10), "epochs=None.*epochs=10"),
     "infobatch, annealing": (lambda: InfoBatch(epochs=2, delta=1.0), r"prune_ratio=0\.8.*prune_ratio=0\.5"),
+    "selective_backprop": (lambda: SelectiveBackprop(window=100, beta=3), r"beta=2\.0.*beta=3\.0"),
+    "selective_backprop, warm-up": (lambda: SelectiveBackprop(beta=1, window=30), r"warmup=None.*warmup=0\.0"),
     "class_balanced": (lambda: ClassBalanced(0.3), r"keep=0\.4.*keep=0\.3"),
     "class_balanced, forgetting": (lambda: ClassBalanced(0.4), r"half_life=100\.0.*half_life=None"),
 }
@@ -132,14 +138,11 @@ def through_a_file(state):
 
 every_policy = pytest.mark.parametrize("name", MAKE)
 both = pytest.mark.parametrize("granularity", GRANULARITIES)
-everywhere = pytest.mark.parametrize(
-    "name, granularity",
-    [(name, g) for name, make in MAKE.items() for g in GRANULARITIES if not (g == "batch" and getattr(make(), "needs_examples", False))],
-)
+wherever = pytest.mark.parametrize("name, granularity", everywhere(MAKE))
 
 
 def test_the_registry_holds_the_public_classes_by_name():
-    assert list(POLICIES) == ["train_all", "random", "fixed_threshold", "auto_threshold", "three_stage", "class_balanced", "autoassist", "infobatch"]
+    assert list(POLICIES) == ["train_all", "random", "fixed_threshold", "auto_threshold", "three_stage", "class_balanced", "autoassist", "infobatch", "selective_backprop"]
     for name, kind in POLICIES.items():
         assert getattr(filterloader, kind.__name__) is kind and kind.__name__ in filterloader.__all__
         assert kind.__name__.lower() == name.replace("_", "")
@@ -153,7 +156,7 @@ def test_the_stream_of_this_suite_reaches_every_stage(name, granularity):
     assert list(dict.fromkeys(stages)) == ["warm-up", "fit", "filter"]
 
 
-@everywhere
+@wherever
 def test_answers_are_one_finite_weight_a_candidate(name, granularity):
     policy = MAKE[name]()
     for i in range(120):
@@ -165,7 +168,7 @@ def test_answers_are_one_finite_weight_a_candidate(name, granularity):
             assert np.isfinite(weights).all() and (weights >= 0).all()
 
 
-@everywhere
+@wherever
 def test_inputs_stay_untouched(name, granularity):
     policy = MAKE[name]()
     for i in range(120):
@@ -177,7 +180,7 @@ def test_inputs_stay_untouched(name, granularity):
         np.testing.assert_equal((candidates.state_dict(), losses), before)
 
 
-@everywhere
+@wherever
 def test_answers_are_not_views_of_what_a_policy_keeps(name, granularity):
     ref, comp = MAKE[name](), MAKE[name]()
     for i in range(120):
@@ -191,13 +194,13 @@ def test_answers_are_not_views_of_what_a_policy_keeps(name, granularity):
         losses[:] = 1e9
 
 
-@everywhere
+@wherever
 def test_seeded_runs_repeat(name, granularity):
     assert steps(MAKE[name](), granularity) == steps(MAKE[name](), granularity)
 
 
 @both
-@pytest.mark.parametrize("make", [lambda: Random(0.5), lambda: ThreeStage(warmup=50, audit=0.3), lambda: ClassBalanced(0.5), lambda: AutoAssist(warmup="paper"), lambda: InfoBatch(epochs=None)])
+@pytest.mark.parametrize("make", [lambda: Random(0.5), lambda: ThreeStage(warmup=50, audit=0.3), lambda: ClassBalanced(0.5), lambda: AutoAssist(warmup="paper"), lambda: InfoBatch(epochs=None), SelectiveBackprop])
 def test_a_policy_without_a_seed_takes_the_loaders(make, granularity):
     def bound(seed):
         policy = make()
@@ -220,7 +223,7 @@ def test_what_needs_examples_is_refused_with_batches(name):
         policy.screen(block(0, granularity="batch")[0])
 
 
-@everywhere
+@wherever
 @pytest.mark.parametrize("stop", [0, 1, 3, 40, 80])
 def test_a_state_in_mid_run_goes_on_identically(name, granularity, stop):
     ref, comp = MAKE[name](), MAKE[name]()
@@ -229,7 +232,7 @@ def test_a_state_in_mid_run_goes_on_identically(name, granularity, stop):
     assert steps(comp, granularity, stop) == steps(ref, granularity, stop)
 
 
-@everywhere
+@wherever
 def test_a_state_is_a_snapshot(name, granularity):
     policy = MAKE[name]()
     steps(policy, granularity, 0, 60)
@@ -239,7 +242,7 @@ def test_a_state_is_a_snapshot(name, granularity):
     np.testing.assert_equal(state, ref)
 
 
-@everywhere
+@wherever
 @pytest.mark.parametrize("stop", [0, 60])
 def test_a_used_policy_can_go_back(name, granularity, stop):
     policy = MAKE[name]()
@@ -259,7 +262,7 @@ def test_a_state_survives_its_own_round_trip(name):
     np.testing.assert_equal(comp.state_dict(), state)
 
 
-@everywhere
+@wherever
 def test_a_pickle_goes_on_identically(name, granularity):
     policy = MAKE[name]()
     steps(policy, granularity, 0, 60)
@@ -268,7 +271,7 @@ def test_a_pickle_goes_on_identically(name, granularity):
     assert steps(other, granularity, 60) == steps(policy, granularity, 60)
 
 
-@everywhere
+@wherever
 def test_global_random_states_stay_untouched(name, granularity):
     before = np.random.get_state(), torch.get_rng_state().tolist(), random.getstate()
     policy = MAKE[name]()
@@ -317,6 +320,10 @@ def test_a_state_of_another_setting_is_refused_with_both_values(name):
         (lambda: InfoBatch(epochs=8, prune_ratio=1), "prune_ratio must be below 1.*got 1"),
         (lambda: InfoBatch(epochs=8, prune_ratio=-0.5), r"prune_ratio must be a number in \[0, 1\], got -0.5"),
         (lambda: InfoBatch(epochs=8, delta=8), r"delta must be a number in \[0, 1\], got 8"),
+        (lambda: SelectiveBackprop(beta=-1), "beta must be at least 0 .*got -1"),
+        (lambda: SelectiveBackprop(beta=None), "beta must be a finite number, got None"),
+        (lambda: SelectiveBackprop(window=0), "window must be a whole number of at least 1, got 0"),
+        (lambda: SelectiveBackprop(warmup=1.5), r"warmup must be a number in \[0, 1\], got 1.5"),
         (lambda: ClassBalanced(0), r"keep must be a number in \(0, 1\], got 0"),
         (lambda: ClassBalanced(0.5, half_life=0), "half_life must be above 0 examples.*got 0"),
         (lambda: ClassBalanced(0.5, half_life="1"), "half_life must be a finite number, got '1'"),
@@ -330,7 +337,7 @@ def test_bad_settings_are_refused_at_construction(make, message):
 
 
 @pytest.mark.parametrize(
-    "make, positional", [(AutoThreshold, 0), (ThreeStage, 0), (Random, 1), (FixedThreshold, 1), (ClassBalanced, 1), (AutoAssist, 0), (InfoBatch, 0)]
+    "make, positional", [(AutoThreshold, 0), (ThreeStage, 0), (Random, 1), (FixedThreshold, 1), (ClassBalanced, 1), (AutoAssist, 0), (InfoBatch, 0), (SelectiveBackprop, 0)]
 )
 def test_settings_but_the_one_that_must_be_given_are_keyword_only(make, positional):
     with pytest.raises(TypeError, match="positional argument"):

@@ -8,8 +8,19 @@ import pytest
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
-from filterloader import AutoAssist, AutoThreshold, ClassBalanced, FilteringDataLoader, FixedThreshold, InfoBatch, Random, ThreeStage, TrainAll
-from tests.conftest import losses_of, same, sentences, train
+from filterloader import (
+    AutoAssist,
+    AutoThreshold,
+    ClassBalanced,
+    FilteringDataLoader,
+    FixedThreshold,
+    InfoBatch,
+    Random,
+    SelectiveBackprop,
+    ThreeStage,
+    TrainAll,
+)
+from tests.conftest import everywhere, losses_of, same, sentences, train
 
 
 class Stream(IterableDataset):
@@ -33,10 +44,8 @@ POLICIES = {
     "autoassist": lambda: AutoAssist(lr=1.0),
     "autoassist, paper": lambda: AutoAssist(warmup="paper"),
     "infobatch": lambda: InfoBatch(epochs=None),
+    "selective_backprop": lambda: SelectiveBackprop(window=200, warmup=100),
 }
-EVERYWHERE = [
-    (name, g) for name, make in POLICIES.items() for g in ("example", "batch") if not (g == "batch" and getattr(make(), "needs_examples", False))
-]
 
 
 def through_a_file(state):
@@ -59,7 +68,7 @@ def build(tokenizer, policy, source, **kw):
     return FilteringDataLoader(data, tokenizer=tokenizer, batch_size=16, policy=POLICIES[policy](), seed=5, **kw)
 
 
-@pytest.mark.parametrize("policy, granularity", EVERYWHERE)
+@pytest.mark.parametrize("policy, granularity", everywhere(POLICIES))
 def test_mid_pass_for_every_policy(tokenizer, policy, granularity):
     whole = build(tokenizer, policy, "list", granularity=granularity)
     ref = train(whole) + train(whole)

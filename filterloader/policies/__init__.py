@@ -6,6 +6,7 @@ from filterloader.policies.class_balanced import ClassBalanced
 from filterloader.policies.fixed_threshold import FixedThreshold
 from filterloader.policies.infobatch import InfoBatch
 from filterloader.policies.random import Random
+from filterloader.policies.selective_backprop import SelectiveBackprop
 from filterloader.policies.three_stage import ThreeStage
 from filterloader.policies.train_all import TrainAll
 
@@ -18,4 +19,5 @@ POLICIES = {
     "class_balanced": ClassBalanced,
     "autoassist": AutoAssist,
     "infobatch": InfoBatch,
+    "selective_backprop": SelectiveBackprop,
 }
