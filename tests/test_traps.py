@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tracemalloc
 import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from torch.utils.data import IterableDataset
 
 from filterloader import POLICIES, FilteringDataLoader, FixedThreshold, Random, ThreeStage
-from tests.conftest import losses_of, sentences, train
+from tests.conftest import everywhere, losses_of, sentences, train
 from tests.test_hook import own, right, spied
 
 
@@ -61,14 +62,13 @@ def test_a_loader_pickles_with_its_state(tokenizer):
     assert [b["input_ids"].tolist() for b, _ in train(copy)] == [b["input_ids"].tolist() for b, _ in train(loader)]
 
 
-@pytest.mark.parametrize("name", POLICIES)
-@pytest.mark.parametrize("granularity", ["example", "batch"])
+NEEDED = {"random": {"keep": 1.0}, "class_balanced": {"keep": 1.0}, "fixed_threshold": {"threshold": 0.5}, "infobatch": {"epochs": None}}
+MAKE = {name: partial(kind, **NEEDED.get(name, {})) for name, kind in POLICIES.items()}
+
+
+@pytest.mark.parametrize("name, granularity", everywhere(MAKE))
 def test_a_loop_that_never_reports_still_gets_its_data(tokenizer, name, granularity):
-    if granularity == "batch" and getattr(POLICIES[name], "needs_examples", False):
-        pytest.skip("decides on examples only")
-    needed = {"random": {"keep": 1.0}, "class_balanced": {"keep": 1.0}, "fixed_threshold": {"threshold": 0.5}, "infobatch": {"epochs": None}}
-    policy = POLICIES[name](**needed.get(name, {}))
-    loader = FilteringDataLoader(sentences(50), tokenizer=tokenizer, batch_size=8, policy=policy, granularity=granularity)
+    loader = FilteringDataLoader(sentences(50), tokenizer=tokenizer, batch_size=8, policy=MAKE[name](), granularity=granularity)
     for _ in range(2):
         assert sum(len(batch["labels"]) for batch in loader) == 50
 
