@@ -19,6 +19,8 @@ SMALL = {"lr": 1e-3, "max_length": 64, "warmup": 0.4}  # a model that starts fro
 PRETRAINED = {"lr": 5e-5, "max_length": 128}
 DEMO = {"per_library": 1200, "epochs": 2, "seeds": [0, 1], "warmup": 1.0}
 
+REQUIRED = {"random": {"keep": 0.3}, "class_balanced": {"keep": 0.3}, "fixed_threshold": {"threshold": 0.3}}  # settings that have no default
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit code: 0, 2 for bad input (one line on stderr), 130 when interrupted."""
@@ -50,6 +52,8 @@ def _silent() -> Iterator[None]:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from filterloader.policies import POLICIES
+
     parser = argparse.ArgumentParser(prog="filterloader", description="Finetune a language model on only the examples that still teach it.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="{train,report}")
     train = commands.add_parser(
@@ -64,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--data", help="a folder or file of JSON lines, CSV, TSV or Parquet (.gz allowed), or a hub name (default: docstring sentences)")
     add("--text", nargs="+", metavar="COLUMN", help="the text column, or a pair of them (default: found by its usual names)")
     add("--label", default="label", metavar="COLUMN", help="the label column (default: label)")
-    add("--policy", default="three_stage", metavar="NAME", help="train_all, random, fixed_threshold, auto_threshold or three_stage (default)")
+    add("--policy", default="three_stage", metavar="NAME", help=f"{', '.join(POLICIES)} (default: three_stage)")
     add("--option", action="append", default=[], metavar="NAME=VALUE", help="a setting of the policy, e.g. --option warmup=0.2; repeatable")
     add("--granularity", choices=("example", "batch"), default="example", help="decide on examples (default) or on whole batches")
     add("--epochs", type=_count, help=f"passes over the data (default: 1, without --data: {DEMO['epochs']})")
@@ -90,7 +94,9 @@ def _train(given: argparse.Namespace) -> int:
 
     if given.policy not in POLICIES:
         raise ValueError(f"--policy {given.policy!r} is not known; choose one of {', '.join(POLICIES)}")
-    policy = _configured(given.policy, given.option, warmup=None if given.model else SMALL["warmup"] if given.data else DEMO["warmup"])
+    epochs = given.epochs or (1 if given.data else DEMO["epochs"])
+    warmup = None if given.model else SMALL["warmup"] if given.data else DEMO["warmup"]
+    policy = _configured(given.policy, given.option, warmup=warmup, epochs=epochs)
     out = None if given.out is None else Path(given.out)
     if out is not None and out.exists() and not out.is_dir():
         raise ValueError(f"--out {given.out} is a file; name a folder")
@@ -104,7 +110,6 @@ def _train(given: argparse.Namespace) -> int:
 
     task, tokenizer_and_model, defaults = _task(given)
     seeds = list(dict.fromkeys(given.seeds or ([0] if given.data else DEMO["seeds"])))
-    epochs = given.epochs or (1 if given.data else DEMO["epochs"])
     recipe = experiment.Recipe(text=task.text if len(task.text) > 1 else task.text[0], label=task.label, epochs=epochs,
                                batch_size=given.batch_size, lr=given.lr or defaults["lr"], granularity=given.granularity)  # fmt: skip
     count = len(task.train) if given.limit is None else min(given.limit, len(task.train))
@@ -170,14 +175,17 @@ def _task(given: argparse.Namespace):
     return task, make, defaults
 
 
-def _configured(name: str, options: list[str], *, warmup: float | None) -> Callable[[], Any]:
+def _configured(name: str, options: list[str], *, warmup: float | None, epochs: int) -> Callable[[], Any]:
     """A function that makes the policy with the settings given as ``NAME=VALUE``; tried once, so that errors come early."""
     from filterloader.policies import POLICIES
 
     kind = POLICIES[name]
-    known = [setting for setting in inspect.signature(kind.__init__).parameters if setting not in ("self", "args", "kwargs")]
-    settings: dict[str, Any] = {"fixed_threshold": {"threshold": 0.3}, "random": {"keep": 0.3}}.get(name, {})
-    if warmup is not None and "warmup" in known:
+    parameters = inspect.signature(kind.__init__).parameters
+    known = [setting for setting in parameters if setting not in ("self", "args", "kwargs")]
+    settings: dict[str, Any] = dict(REQUIRED.get(name, {}))
+    if "epochs" in known:
+        settings["epochs"] = epochs
+    if warmup is not None and "warmup" in known and isinstance(parameters["warmup"].default, float):
         settings["warmup"] = warmup
     for option in options:
         setting, equals, value = option.partition("=")

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from numbers import Integral, Real
-
 import numpy as np
-import scipy.sparse
 
-from filterloader.candidates import Bag
+from filterloader import rows
 from filterloader.kernels import naive_bayes as kernel
 
 VERSION = 1
-NONE = np.empty(0)
-INT32, INT64 = np.dtype(np.int32), np.dtype(np.int64)
 
 
 class _NaiveBayes:
@@ -23,11 +17,11 @@ class _NaiveBayes:
     _columns = 2  # of the table
 
     def __init__(self, n_features, alpha=1.0, *, fit_prior=True, half_life=None, calibrate=False):
-        self.n_features = _integer("n_features", n_features)
-        self.alpha = _real("alpha", alpha, 1e-10)
-        self.fit_prior = _flag("fit_prior", fit_prior)
-        self.half_life = None if half_life is None else _real("half_life", half_life, 1e-10)
-        self.calibrate = _flag("calibrate", calibrate)
+        self.n_features = rows.integer("n_features", n_features)
+        self.alpha = rows.real("alpha", alpha, 1e-10)
+        self.fit_prior = rows.flag("fit_prior", fit_prior)
+        self.half_life = None if half_life is None else rows.real("half_life", half_life, 1e-10)
+        self.calibrate = rows.flag("calibrate", calibrate)
         self._table = _aligned(self.n_features, self._columns)
         self._state = np.zeros(kernel.LAST + 1)
         self._state[kernel.ALPHA] = self.alpha
@@ -46,11 +40,11 @@ class _NaiveBayes:
         y: 0 or 1, ``[n]``. sample_weight: finite, not negative, ``[n]``. Raises ValueError, having learnt nothing.
         """
         ids, offsets, values = self._rows(X)
-        y = _vector("y", y, offsets.size - 1)
-        weight = NONE if sample_weight is None else _vector("sample_weight", sample_weight, offsets.size - 1)
+        y = rows.vector("y", y, offsets.size - 1)
+        weight = rows.NONE if sample_weight is None else rows.vector("sample_weight", sample_weight, offsets.size - 1)
         bad = self._learn(ids, offsets, values, y, weight)
         if bad:
-            raise ValueError(self._explain(bad, ids, offsets, y, weight))
+            raise ValueError(rows.explain(bad, self.n_features, ids, offsets, y, weight))
         return self
 
     def decision_function(self, X):
@@ -62,15 +56,12 @@ class _NaiveBayes:
         scores = np.empty(offsets.size - 1)
         bad = self._score(ids, offsets, values, scores)
         if bad:
-            raise ValueError(self._explain(bad, ids, offsets, NONE, NONE))
+            raise ValueError(rows.explain(bad, self.n_features, ids, offsets))
         return scores
 
     def predict_proba(self, X):
         """P(0 | x) and P(1 | x), float64 ``[n, 2]``."""
-        scores = self.decision_function(X)
-        out = np.empty((scores.size, 2))
-        kernel.probabilities(scores, out)
-        return out
+        return rows.probabilities(self.decision_function(X))
 
     def predict(self, X):
         """The likelier class, int64 ``[n]``; 0 in a tie."""
@@ -85,20 +76,7 @@ class _NaiveBayes:
 
     def load_state_dict(self, state):
         """Continue as the instance that gave ``state``; ValueError where its class, version or settings differ."""
-        mine = self.state_dict()
-        for name, value in mine.items():
-            if name not in state:
-                raise ValueError(f"state lacks {name!r}; give what state_dict() of a {type(self).__name__} returned")
-            if not isinstance(value, np.ndarray):
-                given, own, same = state[name], value, state[name] == value
-            else:
-                given, own = f"shape {np.shape(state[name])}", f"shape {value.shape}"
-                same = name == "frequent" or given == own
-            if not same:
-                raise ValueError(
-                    f"state has {name}={given!r}, this {type(self).__name__} has {own!r}; "
-                    f"build it with the settings of the state"
-                )
+        rows.check_state(type(self).__name__, self.state_dict(), state, free=("frequent",))
         self._table[:, :2] = state["counts"]
         self._table[:, 2:] = 0.0
         self._state[:] = state["scalars"]
@@ -115,48 +93,7 @@ class _NaiveBayes:
         return {name: getattr(self, name) for name in names}
 
     def _rows(self, X):
-        """X as int32 ids, int64 offsets and float64 counts (empty: ones, or of no interest)."""
-        values = NONE
-        if isinstance(X, tuple):
-            if isinstance(X, Bag):
-                ids, offsets, width = X
-                if width != self.n_features:
-                    raise ValueError(f"X has n_features={width}, this {type(self).__name__} {self.n_features}")
-            elif len(X) == 2:
-                ids, offsets = X
-            else:
-                raise ValueError(f"X is a tuple of {len(X)}; give a pair (ids, offsets), a Bag or a matrix")
-            return _indices("ids", ids, INT32), _indices("offsets", offsets, INT64), values
-        if not scipy.sparse.issparse(X):
-            X = np.asarray(X)
-        if X.ndim != 2 or X.shape[1] != self.n_features:
-            raise ValueError(f"X has shape {X.shape}; give [n, {self.n_features}], or a ragged (ids, offsets)")
-        if X.dtype.kind not in "biuf":
-            raise ValueError(f"X has dtype {X.dtype}; give counts: bool, int or float")
-        rows = scipy.sparse.csr_array(X, dtype=np.float64, copy=True)
-        low, high = (rows.data.min(), rows.data.max()) if rows.data.size else (0.0, 0.0)
-        if not (low >= 0.0 and high < math.inf):
-            raise ValueError(f"X holds {low if not low >= 0.0 else high}; counts are finite and not negative")
-        rows.sum_duplicates()
-        rows.eliminate_zeros()
-        if self._counts and not (rows.data == 1.0).all():
-            values = rows.data
-        return _indices("ids", rows.indices, INT32), _indices("offsets", rows.indptr, INT64), values
-
-    def _explain(self, bad, ids, offsets, y, weight):
-        at, what = divmod(bad, 8)
-        if what == kernel.WORD:
-            return f"ids[{at}] is {ids[at]}; allowed is 0 to {self.n_features - 1}: hash ids or raise n_features"
-        if what == kernel.LABEL:
-            return f"y[{at}] is {y[at]:g}; allowed is 0 or 1"
-        if what == kernel.HEAVY:
-            return f"sample_weight[{at}] is {weight[at]:g}; allowed is a finite number, not negative"
-        wanted = {
-            kernel.START: "it must be 0",
-            kernel.END: f"it must be the number of ids, {ids.size}",
-            kernel.ORDER: "it must not be below the one before",
-        }
-        return f"offsets[{at}] is {offsets[at]}; {wanted[what]}"
+        return rows.read(X, type(self).__name__, self.n_features, counts=self._counts)
 
 
 class BernoulliNB(_NaiveBayes):
@@ -212,53 +149,3 @@ def _aligned(n, columns):
     block = np.zeros(n * columns + 8)
     skip = -block.ctypes.data % 64 // 8
     return block[skip : skip + n * columns].reshape(n, columns)
-
-
-def _indices(name, array, dtype):
-    """A contiguous one-dimensional array of the integers given; given so already, it is not copied."""
-    array = np.asarray(array)
-    if array.dtype is dtype and array.ndim == 1 and array.flags.c_contiguous and array.size:
-        return array
-    if array.dtype.kind not in "iu" and array.size or array.ndim != 1:
-        raise ValueError(f"{name} is {array.dtype} of shape {array.shape}; give integers in one dimension")
-    if name == "offsets" and array.size == 0:
-        raise ValueError("offsets is empty; give [n + 1] numbers, [0] for no rows")
-    if array.dtype.itemsize > dtype.itemsize or array.dtype.kind == "u":
-        most = np.iinfo(dtype).max
-        wild = (array > most) | (array < 0)
-        if wild.any():
-            at = int(wild.argmax())
-            raise ValueError(f"{name}[{at}] is {array[at]}; allowed is 0 to {most}")
-    return np.ascontiguousarray(array, dtype)
-
-
-def _vector(name, array, n):
-    """Contiguous float64 ``[n]``."""
-    array = np.asarray(array)
-    if array.shape != (n,):
-        raise ValueError(f"{name} has shape {array.shape}; X has {n} rows, give one number for each")
-    if array.dtype.kind not in "biuf" and n:
-        raise ValueError(f"{name} has dtype {array.dtype}, first {array[0]!r}; give bool, int or float")
-    return np.ascontiguousarray(array, np.float64)
-
-
-def _integer(name, value):
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"{name} is {value!r}; give an integer")
-    if not 1 <= value <= np.iinfo(np.int32).max:
-        raise ValueError(f"{name} is {value}; allowed is 1 to {np.iinfo(np.int32).max}")
-    return int(value)
-
-
-def _real(name, value, least):
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name} is {value!r}; give a number")
-    if not least <= value < math.inf:
-        raise ValueError(f"{name} is {value}; allowed is a finite number, at least {least}")
-    return float(value)
-
-
-def _flag(name, value):
-    if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} is {value!r}; give True or False")
-    return bool(value)

@@ -40,6 +40,12 @@ def sentences(n, seed=0, hard=0.3):
     return rows
 
 
+def everywhere(policies):
+    """``(name, granularity)`` for each of a dict of functions that make a policy, where it can decide."""
+    only_examples = {name for name, make in policies.items() if getattr(make(), "needs_examples", False)}
+    return [(name, g) for name in policies for g in ("example", "batch") if not (g == "batch" and name in only_examples)]
+
+
 def losses_of(batch, floor=0.05, top=2.0):
     """One loss an example, high where the words are hard: what a half-trained model would report. A pure function of the batch."""
     hard = (batch["input_ids"] >= 4 + len(EASY)).any(dim=1)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-# --- kernels/naive_bayes.py: rows are dense vectors of counts, classes an axis, formulas as in the textbook
+# --- kernels/rows.py: rows are dense vectors of counts
 
 
 def dense(ids, offsets, n_features, values=None):
@@ -32,18 +32,40 @@ def find_bad(ids, offsets, n_features, y, weight):
     return 0
 
 
+def probabilities(scores):
+    """P(0) and P(1) of log-odds."""
+    with np.errstate(over="ignore"):
+        return np.stack([1.0 / (1.0 + np.exp(scores)), 1.0 / (1.0 + np.exp(-scores))], axis=1)
+
+
+# --- kernels/logistic.py: the weights as they are, all of them shrunk at every step
+
+
+class Logistic:
+    """The whole model over dense rows ``[n, n_features]``, ``group`` of them a step."""
+
+    def __init__(self, n_features, lr, l2, fit_intercept):
+        self.lr, self.l2, self.fit_intercept = lr, l2, fit_intercept
+        self.w, self.b = np.zeros(n_features), 0.0
+
+    def learn(self, x, y, weight, group):
+        for at in range(0, len(y), group):
+            part = slice(at, at + group)
+            gap = weight[part] * (probabilities(x[part] @ self.w + self.b)[:, 1] - y[part])
+            rate = self.lr / len(gap)
+            self.w = self.w - rate * (gap @ x[part] + self.l2 * self.w)
+            self.b -= rate * gap.sum() * self.fit_intercept
+
+
+# --- kernels/naive_bayes.py: rows are dense vectors of counts, classes an axis, formulas as in the textbook
+
+
 def log_prior(rows, fit_prior):
     """log P(1) - log P(0) from the weight of the rows of each class."""
     if not fit_prior or rows[0] == rows[1]:
         return 0.0
     with np.errstate(divide="ignore"):
         return np.log(rows[1]) - np.log(rows[0])
-
-
-def probabilities(scores):
-    """P(0) and P(1) of log-odds."""
-    with np.errstate(over="ignore"):
-        return np.stack([1.0 / (1.0 + np.exp(scores)), 1.0 / (1.0 + np.exp(-scores))], axis=1)
 
 
 def power_sums(counts, degree):

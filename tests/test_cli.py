@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from filterloader import cli, report
+from filterloader import POLICIES, cli, report
 
 TINY = ["--limit", "64", "--batch-size", "8", "--max-length", "16", "--seeds", "0", "--threads", "1"]
 
@@ -116,6 +116,19 @@ def test_a_report_draws_where_it_is_told(finished, tmp_path):
 def test_a_report_of_one_file(finished):
     ran = call("report", finished.folder / "random-seed0.jsonl", "--no-pictures")
     assert ran.code == 0 and [line.split()[0] for line in ran.out.splitlines()] == ["policy", "random"]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_every_policy_runs_by_its_name_alone(data, policy):
+    for warmup in (None, 1.0):
+        assert isinstance(cli._configured(policy, [], warmup=warmup, epochs=3)(), POLICIES[policy])
+    if policy in ("class_balanced", "autoassist", "infobatch", "selective_backprop"):
+        ran = call("train", "--data", data, *TINY, "--policy", policy)
+        assert ran.code == 0 and [line.split()[0] for line in ran.out.splitlines()[1:]] == ["train_all", policy, "random"]
+
+
+def test_the_help_names_every_policy():
+    assert f"{', '.join(POLICIES)} (default: three_stage)" in " ".join(call("train", "--help").out.split())
 
 
 @pytest.mark.parametrize("policy, printed", [("train_all", ["train_all"]), ("random", ["train_all", "random"])])

@@ -10,10 +10,14 @@ import pytest
 import torch
 
 from filterloader import (
+    AutoAssist,
     AutoThreshold,
+    ClassBalanced,
     FilteringDataLoader,
     FixedThreshold,
+    InfoBatch,
     Random,
+    SelectiveBackprop,
     ThreeStage,
     TrainAll,
     metrics,
@@ -24,7 +28,7 @@ from filterloader import ledger as ledger_module
 from filterloader import screening as screening_module
 from filterloader.candidates import Bag, Candidates, Ragged
 from filterloader.ledger import Ledger
-from tests.conftest import losses_of, sentences, train
+from tests.conftest import everywhere, losses_of, sentences, train
 
 POLICIES = {
     "train_all": TrainAll,
@@ -32,6 +36,10 @@ POLICIES = {
     "fixed_threshold": lambda: FixedThreshold(0.5),
     "auto_threshold": AutoThreshold,
     "three_stage": lambda: ThreeStage(warmup=200),
+    "class_balanced": lambda: ClassBalanced(0.4),
+    "autoassist": lambda: AutoAssist(warmup="paper"),
+    "infobatch": lambda: InfoBatch(epochs=None),
+    "selective_backprop": SelectiveBackprop,
 }
 
 
@@ -76,8 +84,7 @@ def some(lengths, labels=None):
 # -- counts ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("granularity", ["example", "batch"])
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy, granularity", everywhere(POLICIES))
 def test_counts_add_up_at_the_end_of_a_pass(tokenizer, policy, granularity):
     loader = build(tokenizer, POLICIES[policy](), granularity=granularity)
     with may_warn(policy, granularity):
@@ -93,8 +100,7 @@ def test_counts_add_up_at_the_end_of_a_pass(tokenizer, policy, granularity):
     assert n["alpha_fb"] == n["screened_out"] / 1000 and n["alpha_b"] == (n["forwarded"] - n["backwarded"]) / 1000
 
 
-@pytest.mark.parametrize("granularity", ["example", "batch"])
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy, granularity", everywhere(POLICIES))
 def test_tokens_are_counted_without_padding(tokenizer, policy, granularity):
     loader = build(tokenizer, POLICIES[policy](), granularity=granularity)
     with may_warn(policy, granularity):
@@ -274,8 +280,7 @@ def test_time_of_a_score_function_has_its_own_name(tokenizer, clock):
     assert (scalars["scored"], scalars["score_s"], scalars["loader_s"]) == (64, 12, 0)
 
 
-@pytest.mark.parametrize("granularity", ["example", "batch"])
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy, granularity", everywhere(POLICIES))
 def test_times_add_up_to_the_wall_clock(tokenizer, clock, policy, granularity):
     loader = build(tokenizer, POLICIES[policy](), 400, granularity=granularity)
     start = clock.now

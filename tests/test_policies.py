@@ -12,17 +12,23 @@ import torch
 import filterloader
 from filterloader import (
     POLICIES,
+    AutoAssist,
     AutoThreshold,
     BernoulliNB,
+    ClassBalanced,
+    FilteringDataLoader,
     FixedThreshold,
+    InfoBatch,
     MultinomialNB,
     Random,
+    SelectiveBackprop,
     ThreeStage,
     TrainAll,
 )
 from filterloader.candidates import Bag, Candidates, Ragged
 from filterloader.hook import checked
 from filterloader.portable import pack, unpack
+from tests.conftest import everywhere
 
 WORDS = 300
 
@@ -40,6 +46,14 @@ MAKE = {
         warmup=50, predictor=BernoulliNB(WORDS, 0.5, calibrate=True), seed=1
     ),
     "reference_script": lambda: ThreeStage.reference_script(warmup=50, seed=1),
+    "class_balanced": lambda: ClassBalanced(0.4, seed=1),
+    "class_balanced, forgetting": lambda: ClassBalanced(0.4, half_life=100, seed=1),
+    "autoassist": lambda: AutoAssist(lr=1.0, seed=1),
+    "autoassist, paper": lambda: AutoAssist(gamma=0.3, warmup="paper", seed=1),
+    "infobatch": lambda: InfoBatch(epochs=None, seed=1),
+    "selective_backprop": lambda: SelectiveBackprop(window=100, seed=1),
+    "selective_backprop, warm-up": lambda: SelectiveBackprop(beta=1, window=30, warmup=None, seed=1),
+    "infobatch, annealing": lambda: InfoBatch(epochs=2, prune_ratio=0.8, delta=1.0, seed=1),
 }
 OTHERWISE = {  # the same class with another setting, and what the error says of the two
     "random": (lambda: Random(0.3), r"keep=0\.4.*keep=0\.3"),
@@ -58,14 +72,23 @@ OTHERWISE = {  # the same class with another setting, and what the error says of
         lambda: ThreeStage.reference_script(warmup=50, threshold=filterloader.MovingAverageThreshold()),
         "unit='example'.*unit='batch'",
     ),
+    "autoassist": (lambda: AutoAssist(lr=1.0, gamma=0.3), r"gamma=0\.5.*gamma=0\.3"),
+    "autoassist, paper": (lambda: AutoAssist(gamma=0.3), "warmup='paper'.*warmup='text'"),
+    "infobatch": (lambda: InfoBatch(epochs=10), "epochs=None.*epochs=10"),
+    "infobatch, annealing": (lambda: InfoBatch(epochs=2, delta=1.0), r"prune_ratio=0\.8.*prune_ratio=0\.5"),
+    "selective_backprop": (lambda: SelectiveBackprop(window=100, beta=3), r"beta=2\.0.*beta=3\.0"),
+    "selective_backprop, warm-up": (lambda: SelectiveBackprop(beta=1, window=30), r"warmup=None.*warmup=0\.0"),
+    "class_balanced": (lambda: ClassBalanced(0.3), r"keep=0\.4.*keep=0\.3"),
+    "class_balanced, forgetting": (lambda: ClassBalanced(0.4), r"half_life=100\.0.*half_life=None"),
 }
+PASS = 60  # blocks in one pass of the stream below
 GRANULARITIES = ("example", "batch")
 
 
 def block(i, n=16, *, granularity="example", total=4000, words=True, hard=None, seed=0):
     """``(candidates, losses)`` number ``i`` of a stream: words of the upper half of the vocabulary mean a high loss.
 
-    Half of the rows have them, or half of the blocks, where a block is one candidate.
+    Half of the rows have them, or half of the blocks, where a block is one candidate. Every ``PASS`` blocks the indices return.
     """
     rng = np.random.default_rng([seed, i])
     if hard is None:
@@ -76,7 +99,7 @@ def block(i, n=16, *, granularity="example", total=4000, words=True, hard=None, 
     )
     offsets = np.append(0, lengths.cumsum()).astype(np.int64)
     candidates = Candidates(n, tokens=Ragged(ids, offsets), labels=rng.integers(0, 2, n))
-    candidates.placed(i * n, None, total)
+    candidates.placed(i * n, i % PASS * n + np.arange(n)[::-1], total)
     if words:
         candidates.bag = Bag(ids.copy(), offsets, WORDS)
     losses = (np.where(hard, 1.5, 0.05) + rng.uniform(0, 0.2, n)).astype(np.float32)
@@ -90,6 +113,8 @@ def steps(policy, granularity, start=0, stop=120):
     said = []
     for i in range(start, stop):
         candidates, losses = block(i, granularity=granularity)
+        if i % PASS == 0 and hasattr(policy, "begin_pass"):
+            policy.begin_pass()
         screened = checked(policy.screen(candidates), len(candidates), policy, "screen")
         keep = np.flatnonzero(screened)
         judged = policy.judge(candidates.take(keep), losses[keep]) if keep.size else np.zeros(0, np.float32)
@@ -113,10 +138,11 @@ def through_a_file(state):
 
 every_policy = pytest.mark.parametrize("name", MAKE)
 both = pytest.mark.parametrize("granularity", GRANULARITIES)
+wherever = pytest.mark.parametrize("name, granularity", everywhere(MAKE))
 
 
 def test_the_registry_holds_the_public_classes_by_name():
-    assert list(POLICIES) == ["train_all", "random", "fixed_threshold", "auto_threshold", "three_stage"]
+    assert list(POLICIES) == ["train_all", "random", "fixed_threshold", "auto_threshold", "three_stage", "class_balanced", "autoassist", "infobatch", "selective_backprop"]
     for name, kind in POLICIES.items():
         assert getattr(filterloader, kind.__name__) is kind and kind.__name__ in filterloader.__all__
         assert kind.__name__.lower() == name.replace("_", "")
@@ -130,8 +156,7 @@ def test_the_stream_of_this_suite_reaches_every_stage(name, granularity):
     assert list(dict.fromkeys(stages)) == ["warm-up", "fit", "filter"]
 
 
-@both
-@every_policy
+@wherever
 def test_answers_are_one_finite_weight_a_candidate(name, granularity):
     policy = MAKE[name]()
     for i in range(120):
@@ -143,8 +168,7 @@ def test_answers_are_one_finite_weight_a_candidate(name, granularity):
             assert np.isfinite(weights).all() and (weights >= 0).all()
 
 
-@both
-@every_policy
+@wherever
 def test_inputs_stay_untouched(name, granularity):
     policy = MAKE[name]()
     for i in range(120):
@@ -156,8 +180,7 @@ def test_inputs_stay_untouched(name, granularity):
         np.testing.assert_equal((candidates.state_dict(), losses), before)
 
 
-@both
-@every_policy
+@wherever
 def test_answers_are_not_views_of_what_a_policy_keeps(name, granularity):
     ref, comp = MAKE[name](), MAKE[name]()
     for i in range(120):
@@ -171,25 +194,36 @@ def test_answers_are_not_views_of_what_a_policy_keeps(name, granularity):
         losses[:] = 1e9
 
 
-@both
-@every_policy
+@wherever
 def test_seeded_runs_repeat(name, granularity):
     assert steps(MAKE[name](), granularity) == steps(MAKE[name](), granularity)
 
 
 @both
-@pytest.mark.parametrize("make", [lambda: Random(0.5), lambda: ThreeStage(warmup=50, audit=0.3)])
+@pytest.mark.parametrize("make", [lambda: Random(0.5), lambda: ThreeStage(warmup=50, audit=0.3), lambda: ClassBalanced(0.5), lambda: AutoAssist(warmup="paper"), lambda: InfoBatch(epochs=None), SelectiveBackprop])
 def test_a_policy_without_a_seed_takes_the_loaders(make, granularity):
     def bound(seed):
         policy = make()
         policy.bind(seed)
         return steps(policy, granularity, stop=200)
 
-    assert bound(3) == bound(3) != bound(4)
+    if granularity == "example" or not getattr(make(), "needs_examples", False):
+        assert bound(3) == bound(3) != bound(4)
 
 
-@both
 @every_policy
+def test_what_needs_examples_is_refused_with_batches(name):
+    policy = MAKE[name]()
+    if not getattr(policy, "needs_examples", False):
+        FilteringDataLoader([{"input_ids": [1]}], policy=policy, granularity="batch")
+        return
+    with pytest.raises(ValueError, match=f"{type(policy).__name__} .*needs granularity='example'. Random, "):
+        FilteringDataLoader([{"input_ids": [1]}], policy=policy, granularity="batch")
+    with pytest.raises(ValueError, match=f"{type(policy).__name__} .*granularity='example'.* Random"):
+        policy.screen(block(0, granularity="batch")[0])
+
+
+@wherever
 @pytest.mark.parametrize("stop", [0, 1, 3, 40, 80])
 def test_a_state_in_mid_run_goes_on_identically(name, granularity, stop):
     ref, comp = MAKE[name](), MAKE[name]()
@@ -198,8 +232,7 @@ def test_a_state_in_mid_run_goes_on_identically(name, granularity, stop):
     assert steps(comp, granularity, stop) == steps(ref, granularity, stop)
 
 
-@both
-@every_policy
+@wherever
 def test_a_state_is_a_snapshot(name, granularity):
     policy = MAKE[name]()
     steps(policy, granularity, 0, 60)
@@ -209,8 +242,7 @@ def test_a_state_is_a_snapshot(name, granularity):
     np.testing.assert_equal(state, ref)
 
 
-@both
-@every_policy
+@wherever
 @pytest.mark.parametrize("stop", [0, 60])
 def test_a_used_policy_can_go_back(name, granularity, stop):
     policy = MAKE[name]()
@@ -230,8 +262,7 @@ def test_a_state_survives_its_own_round_trip(name):
     np.testing.assert_equal(comp.state_dict(), state)
 
 
-@both
-@every_policy
+@wherever
 def test_a_pickle_goes_on_identically(name, granularity):
     policy = MAKE[name]()
     steps(policy, granularity, 0, 60)
@@ -240,8 +271,7 @@ def test_a_pickle_goes_on_identically(name, granularity):
     assert steps(other, granularity, 60) == steps(policy, granularity, 60)
 
 
-@both
-@every_policy
+@wherever
 def test_global_random_states_stay_untouched(name, granularity):
     before = np.random.get_state(), torch.get_rng_state().tolist(), random.getstate()
     policy = MAKE[name]()
@@ -282,6 +312,22 @@ def test_a_state_of_another_setting_is_refused_with_both_values(name):
         (lambda: ThreeStage(alt=-0.3), r"alt must be above 0.*alt=-0\.3"),
         (lambda: ThreeStage(cutoff=50), r"cutoff must be a number in \[0, 1\], got 50"),
         (lambda: ThreeStage(audit=None), r"audit must be a number in \[0, 1\], got None"),
+        (lambda: AutoAssist(gamma=1.5), r"gamma must be a number in \[0, 1\], got 1.5"),
+        (lambda: AutoAssist(warmup=0.2), "warmup must be one of 'text', 'paper', got 0.2"),
+        (lambda: AutoAssist(lr=0), "lr must be above 0, .*got lr=0, l2=0.001"),
+        (lambda: AutoAssist(lr=10, l2=0.1), r"lr \* l2 below 1, got lr=10, l2=0.1"),
+        (lambda: InfoBatch(epochs=0), "epochs must be a whole number of at least 1, got 0"),
+        (lambda: InfoBatch(epochs=8, prune_ratio=1), "prune_ratio must be below 1.*got 1"),
+        (lambda: InfoBatch(epochs=8, prune_ratio=-0.5), r"prune_ratio must be a number in \[0, 1\], got -0.5"),
+        (lambda: InfoBatch(epochs=8, delta=8), r"delta must be a number in \[0, 1\], got 8"),
+        (lambda: SelectiveBackprop(beta=-1), "beta must be at least 0 .*got -1"),
+        (lambda: SelectiveBackprop(beta=None), "beta must be a finite number, got None"),
+        (lambda: SelectiveBackprop(window=0), "window must be a whole number of at least 1, got 0"),
+        (lambda: SelectiveBackprop(warmup=1.5), r"warmup must be a number in \[0, 1\], got 1.5"),
+        (lambda: ClassBalanced(0), r"keep must be a number in \(0, 1\], got 0"),
+        (lambda: ClassBalanced(0.5, half_life=0), "half_life must be above 0 examples.*got 0"),
+        (lambda: ClassBalanced(0.5, half_life="1"), "half_life must be a finite number, got '1'"),
+        (lambda: ClassBalanced(0.5, seed=0.5), "seed must be a whole number of at least 0, got 0.5"),
         (lambda: ThreeStage(predictor="multinomial"), "predictor must be None, 'bernoulli' or .*got 'multinomial'"),
     ],
 )
@@ -290,7 +336,9 @@ def test_bad_settings_are_refused_at_construction(make, message):
         make()
 
 
-@pytest.mark.parametrize("make, positional", [(AutoThreshold, 0), (ThreeStage, 0), (Random, 1), (FixedThreshold, 1)])
+@pytest.mark.parametrize(
+    "make, positional", [(AutoThreshold, 0), (ThreeStage, 0), (Random, 1), (FixedThreshold, 1), (ClassBalanced, 1), (AutoAssist, 0), (InfoBatch, 0), (SelectiveBackprop, 0)]
+)
 def test_settings_but_the_one_that_must_be_given_are_keyword_only(make, positional):
     with pytest.raises(TypeError, match="positional argument"):
         make(*[0.5] * (positional + 1))
@@ -346,5 +394,5 @@ def test_auto_threshold_without_a_warm_up_keeps_the_first_report_for_lack_of_a_t
 
 @pytest.mark.parametrize("kind", [MultinomialNB, BernoulliNB])
 def test_words_are_asked_for_only_where_they_are_read(kind):
-    assert [MAKE[name]().needs_words for name in POLICIES] == [False, False, False, False, True]
+    assert [name for name in POLICIES if MAKE[name]().needs_words] == ["three_stage", "autoassist"]
     assert ThreeStage(predictor=kind(WORDS)).features == ("tokens" if kind is BernoulliNB else "auto")

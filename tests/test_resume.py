@@ -8,8 +8,19 @@ import pytest
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
-from filterloader import AutoThreshold, FilteringDataLoader, FixedThreshold, Random, ThreeStage, TrainAll
-from tests.conftest import losses_of, same, sentences, train
+from filterloader import (
+    AutoAssist,
+    AutoThreshold,
+    ClassBalanced,
+    FilteringDataLoader,
+    FixedThreshold,
+    InfoBatch,
+    Random,
+    SelectiveBackprop,
+    ThreeStage,
+    TrainAll,
+)
+from tests.conftest import everywhere, losses_of, same, sentences, train
 
 
 class Stream(IterableDataset):
@@ -29,6 +40,11 @@ POLICIES = {
     "auto_threshold": AutoThreshold,
     "three_stage": lambda: ThreeStage(warmup=200),
     "reference_script": lambda: ThreeStage.reference_script(warmup=100),
+    "class_balanced": lambda: ClassBalanced(0.4),
+    "autoassist": lambda: AutoAssist(lr=1.0),
+    "autoassist, paper": lambda: AutoAssist(warmup="paper"),
+    "infobatch": lambda: InfoBatch(epochs=None),
+    "selective_backprop": lambda: SelectiveBackprop(window=200, warmup=100),
 }
 
 
@@ -52,8 +68,7 @@ def build(tokenizer, policy, source, **kw):
     return FilteringDataLoader(data, tokenizer=tokenizer, batch_size=16, policy=POLICIES[policy](), seed=5, **kw)
 
 
-@pytest.mark.parametrize("granularity", ["example", "batch"])
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy, granularity", everywhere(POLICIES))
 def test_mid_pass_for_every_policy(tokenizer, policy, granularity):
     whole = build(tokenizer, policy, "list", granularity=granularity)
     ref = train(whole) + train(whole)

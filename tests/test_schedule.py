@@ -8,8 +8,20 @@ import torch
 import transformers
 from torch.utils.data import IterableDataset
 
-from filterloader import AutoThreshold, FilteringDataLoader, FixedThreshold, Random, ThreeStage, TrainAll, get_scheduler
-from tests.conftest import losses_of, sentences
+from filterloader import (
+    AutoAssist,
+    AutoThreshold,
+    ClassBalanced,
+    FilteringDataLoader,
+    FixedThreshold,
+    InfoBatch,
+    Random,
+    SelectiveBackprop,
+    ThreeStage,
+    TrainAll,
+    get_scheduler,
+)
+from tests.conftest import everywhere, losses_of, sentences
 
 POLICIES = {
     "train_all": TrainAll,
@@ -17,6 +29,10 @@ POLICIES = {
     "fixed_threshold": lambda: FixedThreshold(0.5),
     "auto_threshold": AutoThreshold,
     "three_stage": lambda: ThreeStage(warmup=100, alt=10.0),
+    "class_balanced": lambda: ClassBalanced(0.2),
+    "autoassist": lambda: AutoAssist(warmup="paper", gamma=0.0),
+    "infobatch": lambda: InfoBatch(epochs=None),
+    "selective_backprop": SelectiveBackprop,
 }
 
 
@@ -70,8 +86,7 @@ def test_training_on_everything_is_transformers_schedule_step_for_step(tokenizer
     np.testing.assert_allclose(comp, ref, rtol=1e-3, atol=1e-6)
 
 
-@pytest.mark.parametrize("granularity", ["example", "batch"])
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy, granularity", everywhere(POLICIES))
 @pytest.mark.parametrize("name", ["linear", "cosine"])
 def test_a_filtered_run_ends_at_zero(tokenizer, name, policy, granularity):
     (optimizer,) = optimizers()
@@ -124,8 +139,7 @@ def test_each_parameter_group_keeps_its_own_peak(tokenizer):
 
 
 @pytest.mark.parametrize("drop_last", [False, True])
-@pytest.mark.parametrize("granularity", ["example", "batch"])
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy, granularity", everywhere(POLICIES))
 def test_progress_is_monotone_from_0_to_1(tokenizer, policy, granularity, drop_last):
     loader = build(tokenizer, POLICIES[policy](), 650, granularity=granularity, drop_last=drop_last)
     assert loader.progress == 0.0
@@ -139,7 +153,7 @@ def test_progress_is_monotone_from_0_to_1(tokenizer, policy, granularity, drop_l
         assert seen == sorted(seen) and 0.0 <= seen[1] and seen[-1] == 1.0
         examples = (
             640
-            if drop_last and (granularity == "batch" or policy in ("train_all", "fixed_threshold", "auto_threshold"))
+            if drop_last and (granularity == "batch" or policy in ("train_all", "fixed_threshold", "auto_threshold", "selective_backprop"))
             else 650
         )
         assert examples * (epoch + 1) <= loader.consumed <= 650 * (epoch + 1)

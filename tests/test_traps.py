@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tracemalloc
 import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from torch.utils.data import IterableDataset
 
 from filterloader import POLICIES, FilteringDataLoader, FixedThreshold, Random, ThreeStage
-from tests.conftest import losses_of, sentences, train
+from tests.conftest import everywhere, losses_of, sentences, train
 from tests.test_hook import own, right, spied
 
 
@@ -61,11 +62,13 @@ def test_a_loader_pickles_with_its_state(tokenizer):
     assert [b["input_ids"].tolist() for b, _ in train(copy)] == [b["input_ids"].tolist() for b, _ in train(loader)]
 
 
-@pytest.mark.parametrize("name", POLICIES)
-@pytest.mark.parametrize("granularity", ["example", "batch"])
+NEEDED = {"random": {"keep": 1.0}, "class_balanced": {"keep": 1.0}, "fixed_threshold": {"threshold": 0.5}, "infobatch": {"epochs": None}}
+MAKE = {name: partial(kind, **NEEDED.get(name, {})) for name, kind in POLICIES.items()}
+
+
+@pytest.mark.parametrize("name, granularity", everywhere(MAKE))
 def test_a_loop_that_never_reports_still_gets_its_data(tokenizer, name, granularity):
-    settings = {"random": {"keep": 1.0}, "fixed_threshold": {"threshold": 0.5}}.get(name, {})
-    loader = FilteringDataLoader(sentences(50), tokenizer=tokenizer, batch_size=8, policy=POLICIES[name](**settings), granularity=granularity)
+    loader = FilteringDataLoader(sentences(50), tokenizer=tokenizer, batch_size=8, policy=MAKE[name](), granularity=granularity)
     for _ in range(2):
         assert sum(len(batch["labels"]) for batch in loader) == 50
 
@@ -135,7 +138,7 @@ def test_dropping_nearly_everything_is_said_once(tokenizer):
             pass
 
 
-@pytest.mark.parametrize("file", ["test_ragged.py", "test_refill.py", "test_naive_bayes.py", "test_words.py"])
+@pytest.mark.parametrize("file", ["test_ragged.py", "test_rows.py", "test_refill.py", "test_naive_bayes.py", "test_logistic.py", "test_words.py", "test_arrow.py"])
 def test_the_kernels_mean_the_same_without_the_jit(file):
     root = Path(__file__).parent.parent
     run = subprocess.run(

@@ -11,6 +11,8 @@ import numpy as np
 from numba import njit
 from numpy.polynomial import Chebyshev, Polynomial
 
+from filterloader.kernels.rows import find_bad
+
 # Bernoulli: words rarer than RARE in a class enter the sum over the vocabulary, log(1 - x / n), through a polynomial in
 # x / n, thus through the sums of their powers; it is off by less than 5e-13 times the words a row.
 DEGREE, RARE = 6, 1.0 / 24.0
@@ -28,35 +30,6 @@ DECAY = 2.0**-0.25  # one forgetting; four of them are a half-life
 MEMORY, BRIEF = 0.999, 0.99  # calibration: what is kept of the past, an example, and of the size of past scores
 RIDGE, LIMIT, STRIDE = 1.0, 8.0, 1.0  # calibration: curvature added, largest standardised score, largest step
 TINY = 1e-200  # a product smaller than this becomes a logarithm
-
-START, END, ORDER, WORD, LABEL, HEAVY = 1, 2, 3, 4, 5, 6  # what find_bad finds
-
-
-@njit(cache=True, error_model="numpy")
-def find_bad(ids, offsets, n_features, y, weight):
-    """0 when rows, labels and weights (either may be empty) are legal, else ``8 * position + what``."""
-    n = offsets.size - 1
-    if offsets[0] != 0:
-        return START
-    if offsets[n] != ids.size:
-        return END + 8 * n
-    for i in range(n):
-        if offsets[i + 1] < offsets[i]:
-            return ORDER + 8 * (i + 1)
-    low, high = 0, 0
-    for j in range(ids.size):
-        low, high = min(low, ids[j]), max(high, ids[j])
-    if low < 0 or high >= n_features:
-        for j in range(ids.size):
-            if ids[j] < 0 or ids[j] >= n_features:
-                return WORD + 8 * j
-    for i in range(y.size):
-        if y[i] != 0.0 and y[i] != 1.0:
-            return LABEL + 8 * i
-    for i in range(weight.size):
-        if not 0.0 <= weight[i] < np.inf:
-            return HEAVY + 8 * i
-    return 0
 
 
 @njit(cache=True, error_model="numpy")
@@ -106,16 +79,6 @@ def calibrate(state, score, label, weight):
     if math.isfinite(score):
         state[WEIGHT] = BRIEF * state[WEIGHT] + weight
         state[SIZES] = BRIEF * state[SIZES] + weight * abs(score)
-
-
-@njit(cache=True, error_model="numpy")
-def probabilities(scores, out):
-    """``out[i] = P(0), P(1)`` of the log-odds ``scores[i]``, infinite ones included."""
-    for i in range(scores.size):
-        tail = math.exp(-abs(scores[i]))
-        small, big = tail / (1.0 + tail), 1.0 / (1.0 + tail)
-        out[i, 0] = small if scores[i] > 0.0 else big
-        out[i, 1] = big if scores[i] > 0.0 else small
 
 
 @njit(cache=True, error_model="numpy")

@@ -20,6 +20,8 @@ class Policy(Protocol):
       losses, and a loss on a GPU is learnt from when it arrives.
     - ``features: str = "auto"``: the kind of words it wants where the user names none.
     - ``needs_words: bool = True``: whether it reads ``candidates.bag``.
+    - ``needs_examples: bool = False``: whether it can decide on single examples only; the loader then refuses
+      ``granularity="batch"``.
     - ``stage: str``, ``loss_threshold: float | None``, ``scalars() -> dict[str, float]``: shown in the ledger.
     - ``bind(seed)``: called once by the loader; a policy without a seed of its own takes this one.
     - ``begin_pass()``, ``end_pass()``: called around each pass over the stream.
