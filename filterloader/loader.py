@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from filterloader import arguments
+from filterloader import arguments, survey
 from filterloader.candidates import Candidates
 from filterloader.collate import Batch, Collator
 from filterloader.features import TokenFeatures
@@ -46,9 +46,10 @@ class FilteringDataLoader:
     of raw text, or a pair of columns; None is ``"text"``. label: the column that becomes ``labels``; None for none.
     policy: what to train on; None is ``ThreeStage()``. granularity: ``"example"`` screens examples and refills dense batches
     of similar length; ``"batch"`` asks whether to yield each batch as it stands. features: what counts as a word (see
-    ``TokenFeatures``); None leaves it to the policy. score_fn: ``batch -> losses [batch] or logits [batch, classes]``, run without gradients on what passed
-    the screening: the backward gate then decides before the refill, so that every batch is dense. seed: of shuffling and of
-    the policy; None: the generator's, else torch's. total_examples: length of a stream that does not know its own.
+    ``TokenFeatures``); None leaves it to the policy. score_fn: ``batch -> losses [batch] or logits [batch, classes]``, run without
+    gradients on what passed the screening: the backward gate then decides before the refill, so that every batch is dense.
+    Policies that look over the whole data set before a pass score it with this, and say what it must return. seed: of shuffling
+    and of the policy; None: the generator's, else torch's. total_examples: length of a stream that does not know its own.
     buffer_batches: batches of survivors held back to group similar lengths; None is 8 where the policy filters, and 0, batches
     as the sampler made them, where it does not.
 
@@ -129,6 +130,9 @@ class FilteringDataLoader:
         size = getattr(reference.batch_sampler, "batch_size", None) if reference.batch_sampler is not None else batch_size
         self._buffer = RefillBuffer(1 if single else size if isinstance(size, int) else None, 2 if single else batches)
         self.ledger = Ledger(self.policy)
+        survey.check(self.policy, self._source, granularity=granularity, features=self.features, score_fn=score_fn)
+        self._survey = survey.Survey(self.policy, self._source, self._collate, features=self.features if self._words else None,
+                                     score_fn=score_fn, size=self._buffer.batch_size if self._buffer.fixed else None, ledger=self.ledger)  # fmt: skip
         self.hook = LossHook(self.policy, self.ledger, granularity=granularity, single=single, after_report=self._note_report)
         self.epoch = 0
         self._held: tuple[Candidates, Candidates] | None = None
@@ -154,12 +158,14 @@ class FilteringDataLoader:
             self.hook.begin_pass(broken_off=self._running)
             if self._running:
                 self._consumed_before += self._place()
+                self._running = False
             self._buffer.clear()
             self._held = None
-            self._source.start()
-            self._running, self._exhausted = True, False
             if hasattr(self.policy, "begin_pass"):
                 self.policy.begin_pass()
+            self._survey.before_pass()
+            self._source.start()
+            self._running, self._exhausted = True, False
         self._pass = _Pass(self)
         return self._pass
 

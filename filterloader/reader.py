@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -55,6 +56,12 @@ class Reader:
         candidates = self._read(rows)
         candidates.worker = worker_id
         return candidates
+
+    def read(self, rows: list) -> Candidates:
+        """Rows outside any pass: with their payload, whatever the pass makes of its own."""
+        aside = copy(self)
+        aside.collate_here = aside.single = False
+        return aside._read(rows)
 
     def _read(self, rows: Any) -> Candidates:
         listed = [rows] if self.single else rows if isinstance(rows, (list, Mapping)) else list(rows)

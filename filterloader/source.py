@@ -79,6 +79,13 @@ class Source:
             self._loader = None
         self._blocks_iter = None
 
+    def read(self, indices: np.ndarray) -> Candidates:
+        """The rows of a map-style data set at ``indices`` (whole numbers ``[n]``), not collated and not placed. A pass that is
+        under way does not notice: no sampler, no generator, no random state has a part in it."""
+        dataset, indices = self.reference.dataset, [int(i) for i in indices]
+        many = getattr(dataset, "__getitems__", None)
+        return self.reader.read(many(indices) if callable(many) else [dataset[i] for i in indices])
+
     def _inner(self) -> DataLoader:
         if self._loader is None:
             given = self.reference
