@@ -64,7 +64,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--data", help="a folder or file of JSON lines, CSV, TSV or Parquet (.gz allowed), or a hub name (default: docstring sentences)")
     add("--text", nargs="+", metavar="COLUMN", help="the text column, or a pair of them (default: found by its usual names)")
     add("--label", default="label", metavar="COLUMN", help="the label column (default: label)")
-    add("--policy", default="three_stage", metavar="NAME", help="train_all, random, fixed_threshold, auto_threshold or three_stage (default)")
+    add("--policy", default="three_stage", metavar="NAME", help="train_all, random, fixed_threshold, auto_threshold, three_stage (default), "
+        "selection_via_proxy, static_el2n or dynamic_el2n")  # fmt: skip
     add("--option", action="append", default=[], metavar="NAME=VALUE", help="a setting of the policy, e.g. --option warmup=0.2; repeatable")
     add("--granularity", choices=("example", "batch"), default="example", help="decide on examples (default) or on whole batches")
     add("--epochs", type=_count, help=f"passes over the data (default: 1, without --data: {DEMO['epochs']})")
@@ -176,7 +177,7 @@ def _configured(name: str, options: list[str], *, warmup: float | None) -> Calla
 
     kind = POLICIES[name]
     known = [setting for setting in inspect.signature(kind.__init__).parameters if setting not in ("self", "args", "kwargs")]
-    settings: dict[str, Any] = {"fixed_threshold": {"threshold": 0.3}, "random": {"keep": 0.3}}.get(name, {})
+    settings: dict[str, Any] = {"threshold": 0.3} if name == "fixed_threshold" else {"keep": 0.3} if "keep" in known else {}
     if warmup is not None and "warmup" in known:
         settings["warmup"] = warmup
     for option in options:
@@ -201,6 +202,8 @@ def _legend(rows: list[dict], seeds: int) -> str:
 def _cost(result) -> str:
     """What the filter itself cost, and how often it was wrong where that was looked into."""
     line = f"{result.policy}, seed {result.seed}: loader, predictor and hook took {100 * result.scalars['overhead_s'] / result.wall_s:.1f} % of its time"
+    if result.scalars.get("survey_s"):
+        line += f", its looks over the whole data set {100 * result.scalars['survey_s'] / result.wall_s:.1f} %"
     audited = result.scalars.get("audited", 0)
     if audited:
         line += f"; of {audited:.0f} audited skips {100 * result.scalars['false_skip_rate']:.0f} % had a high loss after all"

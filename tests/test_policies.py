@@ -14,9 +14,12 @@ from filterloader import (
     POLICIES,
     AutoThreshold,
     BernoulliNB,
+    DynamicEL2N,
     FixedThreshold,
     MultinomialNB,
     Random,
+    SelectionViaProxy,
+    StaticEL2N,
     ThreeStage,
     TrainAll,
 )
@@ -25,6 +28,7 @@ from filterloader.hook import checked
 from filterloader.portable import pack, unpack
 
 WORDS = 300
+PASS = 40  # blocks in one pass, for policies that look over the whole data set before one
 
 MAKE = {
     "train_all": TrainAll,
@@ -40,6 +44,11 @@ MAKE = {
         warmup=50, predictor=BernoulliNB(WORDS, 0.5, calibrate=True), seed=1
     ),
     "reference_script": lambda: ThreeStage.reference_script(warmup=50, seed=1),
+    "selection_via_proxy": lambda: SelectionViaProxy(0.4, epochs=1, seed=1),
+    "selection_via_proxy, centres": lambda: SelectionViaProxy(0.4, score="k_centres", epochs=1, bigrams=False, seed=1),
+    "static_el2n": lambda: StaticEL2N(0.4, average=2, seed=1),
+    "dynamic_el2n": lambda: DynamicEL2N(0.4, tau=0, offset=0.1, smoothing=0.8, deviations=1.0, seed=1),
+    "dynamic_el2n, random": lambda: DynamicEL2N(0.4, score="random", seed=1),
 }
 OTHERWISE = {  # the same class with another setting, and what the error says of the two
     "random": (lambda: Random(0.3), r"keep=0\.4.*keep=0\.3"),
@@ -58,6 +67,9 @@ OTHERWISE = {  # the same class with another setting, and what the error says of
         lambda: ThreeStage.reference_script(warmup=50, threshold=filterloader.MovingAverageThreshold()),
         "unit='example'.*unit='batch'",
     ),
+    "selection_via_proxy": (lambda: SelectionViaProxy(0.4, epochs=2), "epochs=1.*epochs=2"),
+    "static_el2n": (lambda: StaticEL2N(0.4, average=3), "average=2.*average=3"),
+    "dynamic_el2n": (lambda: DynamicEL2N(0.4, tau=0, offset=0.2, smoothing=0.8, deviations=1.0), r"offset=0\.1.*offset=0\.2"),
 }
 GRANULARITIES = ("example", "batch")
 
@@ -76,7 +88,7 @@ def block(i, n=16, *, granularity="example", total=4000, words=True, hard=None, 
     )
     offsets = np.append(0, lengths.cumsum()).astype(np.int64)
     candidates = Candidates(n, tokens=Ragged(ids, offsets), labels=rng.integers(0, 2, n))
-    candidates.placed(i * n, None, total)
+    candidates.placed(i * n, np.arange(i * n, i * n + n) % (PASS * n), total)
     if words:
         candidates.bag = Bag(ids.copy(), offsets, WORDS)
     losses = (np.where(hard, 1.5, 0.05) + rng.uniform(0, 0.2, n)).astype(np.float32)
@@ -85,10 +97,35 @@ def block(i, n=16, *, granularity="example", total=4000, words=True, hard=None, 
     return candidates, losses
 
 
+class Blocks:
+    """The whole data set, as a survey gives it; logits are surer of the label where the loss is low."""
+
+    examples = PASS * 16
+
+    def __iter__(self):
+        for i in range(PASS):
+            candidates, losses = block(i)
+            logits = np.zeros((16, 2))
+            logits[np.arange(16), candidates.labels] = 2 - losses
+            yield candidates, torch.from_numpy(logits)
+
+
+def border(policy, i):
+    """The loader's part between two passes, for policies that have a part in it."""
+    if i % PASS or not hasattr(policy, "survey"):
+        return policy
+    if i and hasattr(policy, "end_pass"):
+        policy.end_pass()
+    if policy.surveys:
+        policy.survey(Blocks())
+    return policy
+
+
 def steps(policy, granularity, start=0, stop=120):
     """What the policy says of a stretch of the stream, with the loader's part played: only survivors are judged."""
     said = []
     for i in range(start, stop):
+        border(policy, i)
         candidates, losses = block(i, granularity=granularity)
         screened = checked(policy.screen(candidates), len(candidates), policy, "screen")
         keep = np.flatnonzero(screened)
@@ -113,10 +150,15 @@ def through_a_file(state):
 
 every_policy = pytest.mark.parametrize("name", MAKE)
 both = pytest.mark.parametrize("granularity", GRANULARITIES)
+every_policy_and_granularity = pytest.mark.parametrize(
+    "name, granularity", [(name, g) for name, make in MAKE.items() for g in getattr(make(), "granularities", GRANULARITIES)]
+)
 
 
 def test_the_registry_holds_the_public_classes_by_name():
-    assert list(POLICIES) == ["train_all", "random", "fixed_threshold", "auto_threshold", "three_stage"]
+    assert list(POLICIES) == [
+        "train_all", "random", "fixed_threshold", "auto_threshold", "three_stage", "selection_via_proxy", "static_el2n", "dynamic_el2n",
+    ]  # fmt: skip
     for name, kind in POLICIES.items():
         assert getattr(filterloader, kind.__name__) is kind and kind.__name__ in filterloader.__all__
         assert kind.__name__.lower() == name.replace("_", "")
@@ -130,11 +172,11 @@ def test_the_stream_of_this_suite_reaches_every_stage(name, granularity):
     assert list(dict.fromkeys(stages)) == ["warm-up", "fit", "filter"]
 
 
-@both
-@every_policy
+@every_policy_and_granularity
 def test_answers_are_one_finite_weight_a_candidate(name, granularity):
     policy = MAKE[name]()
     for i in range(120):
+        border(policy, i)
         candidates, losses = block(i, granularity=granularity)
         for weights in (policy.screen(candidates), policy.judge(candidates, losses)):
             assert (
@@ -143,11 +185,11 @@ def test_answers_are_one_finite_weight_a_candidate(name, granularity):
             assert np.isfinite(weights).all() and (weights >= 0).all()
 
 
-@both
-@every_policy
+@every_policy_and_granularity
 def test_inputs_stay_untouched(name, granularity):
     policy = MAKE[name]()
     for i in range(120):
+        border(policy, i)
         candidates, losses = block(i, granularity=granularity)
         before = copy.deepcopy((candidates.state_dict(), losses))
         losses.flags.writeable = False
@@ -156,11 +198,11 @@ def test_inputs_stay_untouched(name, granularity):
         np.testing.assert_equal((candidates.state_dict(), losses), before)
 
 
-@both
-@every_policy
+@every_policy_and_granularity
 def test_answers_are_not_views_of_what_a_policy_keeps(name, granularity):
     ref, comp = MAKE[name](), MAKE[name]()
     for i in range(120):
+        border(ref, i), border(comp, i)
         candidates, losses = block(i, granularity=granularity)
         for a, b in (
             (ref.screen(candidates), comp.screen(candidates)),
@@ -171,25 +213,30 @@ def test_answers_are_not_views_of_what_a_policy_keeps(name, granularity):
         losses[:] = 1e9
 
 
-@both
-@every_policy
+@every_policy_and_granularity
 def test_seeded_runs_repeat(name, granularity):
     assert steps(MAKE[name](), granularity) == steps(MAKE[name](), granularity)
 
 
-@both
-@pytest.mark.parametrize("make", [lambda: Random(0.5), lambda: ThreeStage(warmup=50, audit=0.3)])
-def test_a_policy_without_a_seed_takes_the_loaders(make, granularity):
+SEEDED = {
+    "Random": lambda: Random(0.5),
+    "ThreeStage": lambda: ThreeStage(warmup=50, audit=0.3),
+    "SelectionViaProxy": lambda: SelectionViaProxy(0.4, epochs=1),
+    "DynamicEL2N": lambda: DynamicEL2N(0.4, tau=0),
+}
+
+
+@pytest.mark.parametrize("name, granularity", [(name, g) for name in SEEDED for g in GRANULARITIES[: 1 + (name in ("Random", "ThreeStage"))]])
+def test_a_policy_without_a_seed_takes_the_loaders(name, granularity):
     def bound(seed):
-        policy = make()
+        policy = SEEDED[name]()
         policy.bind(seed)
         return steps(policy, granularity, stop=200)
 
     assert bound(3) == bound(3) != bound(4)
 
 
-@both
-@every_policy
+@every_policy_and_granularity
 @pytest.mark.parametrize("stop", [0, 1, 3, 40, 80])
 def test_a_state_in_mid_run_goes_on_identically(name, granularity, stop):
     ref, comp = MAKE[name](), MAKE[name]()
@@ -198,8 +245,7 @@ def test_a_state_in_mid_run_goes_on_identically(name, granularity, stop):
     assert steps(comp, granularity, stop) == steps(ref, granularity, stop)
 
 
-@both
-@every_policy
+@every_policy_and_granularity
 def test_a_state_is_a_snapshot(name, granularity):
     policy = MAKE[name]()
     steps(policy, granularity, 0, 60)
@@ -209,8 +255,7 @@ def test_a_state_is_a_snapshot(name, granularity):
     np.testing.assert_equal(state, ref)
 
 
-@both
-@every_policy
+@every_policy_and_granularity
 @pytest.mark.parametrize("stop", [0, 60])
 def test_a_used_policy_can_go_back(name, granularity, stop):
     policy = MAKE[name]()
@@ -230,8 +275,7 @@ def test_a_state_survives_its_own_round_trip(name):
     np.testing.assert_equal(comp.state_dict(), state)
 
 
-@both
-@every_policy
+@every_policy_and_granularity
 def test_a_pickle_goes_on_identically(name, granularity):
     policy = MAKE[name]()
     steps(policy, granularity, 0, 60)
@@ -240,8 +284,7 @@ def test_a_pickle_goes_on_identically(name, granularity):
     assert steps(other, granularity, 60) == steps(policy, granularity, 60)
 
 
-@both
-@every_policy
+@every_policy_and_granularity
 def test_global_random_states_stay_untouched(name, granularity):
     before = np.random.get_state(), torch.get_rng_state().tolist(), random.getstate()
     policy = MAKE[name]()
@@ -290,7 +333,7 @@ def test_bad_settings_are_refused_at_construction(make, message):
         make()
 
 
-@pytest.mark.parametrize("make, positional", [(AutoThreshold, 0), (ThreeStage, 0), (Random, 1), (FixedThreshold, 1)])
+@pytest.mark.parametrize("make, positional", [(AutoThreshold, 0), (ThreeStage, 0), (Random, 1), (FixedThreshold, 1), (SelectionViaProxy, 1), (StaticEL2N, 1), (DynamicEL2N, 1)])
 def test_settings_but_the_one_that_must_be_given_are_keyword_only(make, positional):
     with pytest.raises(TypeError, match="positional argument"):
         make(*[0.5] * (positional + 1))
@@ -346,5 +389,5 @@ def test_auto_threshold_without_a_warm_up_keeps_the_first_report_for_lack_of_a_t
 
 @pytest.mark.parametrize("kind", [MultinomialNB, BernoulliNB])
 def test_words_are_asked_for_only_where_they_are_read(kind):
-    assert [MAKE[name]().needs_words for name in POLICIES] == [False, False, False, False, True]
+    assert [name for name in POLICIES if MAKE[name]().needs_words] == ["three_stage", "selection_via_proxy"]
     assert ThreeStage(predictor=kind(WORDS)).features == ("tokens" if kind is BernoulliNB else "auto")

@@ -8,7 +8,17 @@ import pytest
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
-from filterloader import AutoThreshold, FilteringDataLoader, FixedThreshold, Random, ThreeStage, TrainAll
+from filterloader import (
+    AutoThreshold,
+    DynamicEL2N,
+    FilteringDataLoader,
+    FixedThreshold,
+    Random,
+    SelectionViaProxy,
+    StaticEL2N,
+    ThreeStage,
+    TrainAll,
+)
 from tests.conftest import losses_of, same, sentences, train
 
 
@@ -29,7 +39,16 @@ POLICIES = {
     "auto_threshold": AutoThreshold,
     "three_stage": lambda: ThreeStage(warmup=200),
     "reference_script": lambda: ThreeStage.reference_script(warmup=100),
+    "selection_via_proxy": lambda: SelectionViaProxy(0.4, epochs=1),
+    "static_el2n": lambda: StaticEL2N(0.4),
+    "dynamic_el2n": lambda: DynamicEL2N(0.4, tau=0, smoothing=0.8, deviations=1.0),
 }
+GRANULARITIES = [(name, g) for name, make in POLICIES.items() for g in getattr(make(), "granularities", ("example", "batch"))]
+
+
+def logits_of(batch):
+    """What a half-trained model would say: surer of the label where the loss is low."""
+    return torch.nn.functional.one_hot(batch["labels"], 2) * (2 - losses_of(batch))[:, None]
 
 
 def through_a_file(state):
@@ -49,11 +68,13 @@ def build(tokenizer, policy, source, **kw):
         data = Stream(rows)
     else:
         data, kw = rows, {"shuffle": True, **kw}
-    return FilteringDataLoader(data, tokenizer=tokenizer, batch_size=16, policy=POLICIES[policy](), seed=5, **kw)
+    made = POLICIES[policy]()
+    if getattr(made, "survey_scores", hasattr(made, "survey")):
+        kw["score_fn"] = logits_of
+    return FilteringDataLoader(data, tokenizer=tokenizer, batch_size=16, policy=made, seed=5, **kw)
 
 
-@pytest.mark.parametrize("granularity", ["example", "batch"])
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy, granularity", GRANULARITIES)
 def test_mid_pass_for_every_policy(tokenizer, policy, granularity):
     whole = build(tokenizer, policy, "list", granularity=granularity)
     ref = train(whole) + train(whole)
@@ -76,7 +97,7 @@ def test_mid_pass_for_every_policy(tokenizer, policy, granularity):
 
 def same_counts(left, right):
     a, b = left.ledger.scalars(), right.ledger.scalars()
-    for name in ("seen", "screened_out", "forwarded", "backwarded", "reports", "tokens_seen", "tokens_forwarded"):
+    for name in ("seen", "screened_out", "surveyed", "forwarded", "backwarded", "reports", "tokens_seen", "tokens_forwarded"):
         assert a[name] == b[name], name
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tracemalloc
 import warnings
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -61,11 +62,11 @@ def test_a_loader_pickles_with_its_state(tokenizer):
     assert [b["input_ids"].tolist() for b, _ in train(copy)] == [b["input_ids"].tolist() for b, _ in train(loader)]
 
 
-@pytest.mark.parametrize("name", POLICIES)
-@pytest.mark.parametrize("granularity", ["example", "batch"])
+@pytest.mark.parametrize("name, granularity", [(n, g) for n, kind in POLICIES.items() for g in getattr(kind, "granularities", ("example", "batch"))])
 def test_a_loop_that_never_reports_still_gets_its_data(tokenizer, name, granularity):
-    settings = {"random": {"keep": 1.0}, "fixed_threshold": {"threshold": 0.5}}.get(name, {})
-    loader = FilteringDataLoader(sentences(50), tokenizer=tokenizer, batch_size=8, policy=POLICIES[name](**settings), granularity=granularity)
+    settings = {"threshold": 0.5} if name == "fixed_threshold" else {"keep": 1.0} if "keep" in signature(POLICIES[name]).parameters else {}
+    kw = {"granularity": granularity, "score_fn": losses_of if hasattr(POLICIES[name], "survey") else None}
+    loader = FilteringDataLoader(sentences(50), tokenizer=tokenizer, batch_size=8, policy=POLICIES[name](**settings), **kw)
     for _ in range(2):
         assert sum(len(batch["labels"]) for batch in loader) == 50
 
@@ -135,7 +136,7 @@ def test_dropping_nearly_everything_is_said_once(tokenizer):
             pass
 
 
-@pytest.mark.parametrize("file", ["test_ragged.py", "test_refill.py", "test_naive_bayes.py"])
+@pytest.mark.parametrize("file", ["test_ragged.py", "test_refill.py", "test_naive_bayes.py", "test_proxy.py"])
 def test_the_kernels_mean_the_same_without_the_jit(file):
     root = Path(__file__).parent.parent
     run = subprocess.run(
