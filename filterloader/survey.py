@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from filterloader.candidates import Candidates
-from filterloader.features import TokenFeatures
 from filterloader.ledger import Ledger
 from filterloader.source import Source
 
@@ -93,8 +92,9 @@ def check(policy: Any, source: Source, *, granularity: str, features: Any, score
             raise ValueError(f"{name} needs to know how many examples there are; give the data set a __len__")
     if surveys and _scores(policy) and score_fn is None:
         raise ValueError(_no_score_fn(policy))
-    if getattr(policy, "predicts_labels", False) and isinstance(features, TokenFeatures) and features.kind != "tokens":
-        raise ValueError(f"{name} predicts the label from the words, and features={features.kind!r} tells it the label; leave features= out")
+    crossed = getattr(features, "kind", "tokens") != "tokens" or getattr(features, "label", False) is True
+    if getattr(policy, "predicts_labels", False) and crossed:
+        raise ValueError(f"{name} predicts the label from the words, and features={features!r} tells it the label; leave features= out")
 
 
 def _scores(policy: Any) -> bool:
