@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import copy
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -53,17 +52,12 @@ class Reader:
         if self._passed_here > 0:
             self._passed_here -= 1
             return Passed(worker_id)
-        candidates = self._read(rows)
+        candidates = self.read(rows)
         candidates.worker = worker_id
         return candidates
 
-    def read(self, rows: list) -> Candidates:
-        """Rows outside any pass: with their payload, whatever the pass makes of its own."""
-        aside = copy(self)
-        aside.collate_here = aside.single = False
-        return aside._read(rows)
-
-    def _read(self, rows: Any) -> Candidates:
+    def read(self, rows: Any) -> Candidates:
+        """Candidates of a list of rows, or of whatever the user's collate function takes."""
         listed = [rows] if self.single else rows if isinstance(rows, (list, Mapping)) else list(rows)
         first = next(iter(listed), None) if isinstance(listed, list) else None
         if self.collate_fn is None and first is not None and (self.tokenizer is not None or _has_tokens(first)):

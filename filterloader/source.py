@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from contextlib import contextmanager
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -80,11 +81,18 @@ class Source:
         self._blocks_iter = None
 
     def read(self, indices: np.ndarray) -> Candidates:
-        """The rows of a map-style data set at ``indices`` (whole numbers ``[n]``), not collated and not placed. A pass that is
-        under way does not notice: no sampler, no generator, no random state has a part in it."""
+        """The rows of a map-style data set with these numbers, in that order, not placed. A pass that is under way does not
+        notice: no sampler, no generator, no random state has a part in it."""
         dataset, indices = self.reference.dataset, [int(i) for i in indices]
         many = getattr(dataset, "__getitems__", None)
         return self.reader.read(many(indices) if callable(many) else [dataset[i] for i in indices])
+
+    def aside(self) -> Source:
+        """The same rows, to be read beside a pass: with their payload, whatever the pass makes of its own."""
+        beside = copy(self)
+        beside.reader = copy(self.reader)
+        beside.reader.collate_here = beside.reader.single = False
+        return beside
 
     def _inner(self) -> DataLoader:
         if self._loader is None:

@@ -57,10 +57,10 @@ class Survey:
         scoring = _scores(self.policy)
         if scoring and self._score_fn is None:
             raise ValueError(_no_score_fn(self.policy))
-        rows = _BATCHES * self._size if scoring else _ROWS
+        source, rows = self._source.aside(), _BATCHES * self._size if scoring else _ROWS
         for start in range(0, self.examples, rows):
             index = np.arange(start, min(start + rows, self.examples))
-            block = self._source.read(index).placed(start, index, self.examples)
+            block = source.read(index).placed(start, index, self.examples)
             if self._features is not None:
                 block.bag = self._features(block)
             yield block, self._score(block) if scoring else None
