@@ -11,13 +11,23 @@ from filterloader.kernels import ragged
 
 
 class Ragged(NamedTuple):
-    """Rows of unequal length in one array: row ``i`` is ``values[offsets[i]:offsets[i + 1]]`` (offsets int64 ``[n + 1]``)."""
+    """Rows of unequal length in one array: row ``i`` is ``values[offsets[i]:offsets[i + 1]]`` (offsets int64 ``[n + 1]``).
+
+    The rows may be a part of ``values`` only: offsets need not start at 0, nor end at its end.
+    """
 
     values: np.ndarray
     offsets: np.ndarray
 
     def take(self, index: np.ndarray) -> Ragged:
         return Ragged(*ragged.take_rows(self.values, self.offsets, index))
+
+    def compact(self) -> Ragged:
+        """The same rows with offsets from 0 and no value that is in none of them; copies only where needed."""
+        start, stop = self.offsets[0], self.offsets[-1]
+        if start == 0 and stop == self.values.size:
+            return self
+        return Ragged(self.values[start:stop].copy(), self.offsets - start)
 
     @property
     def lengths(self) -> np.ndarray:
@@ -44,11 +54,13 @@ class Candidates:
 
     positions: int64 ``[n]``, place in this pass over the stream, from 0. example_ids: int64 ``[n]``, the index in the data
     set where ``indexed``, else the place in the stream. labels: int64 ``[n]`` or None where the task has no class label.
+    texts: one or two columns of raw text, as UTF-8 bytes (values uint8), or None where only tokens are there.
     bag: the words of each candidate, or None where the rows hold no text. weights: float32 ``[n]``, what the decisions so far
     made of each (1 = train on it as it is). judged: bool ``[n]``, whether the backward gate has already decided.
     columns: what the batch is padded from. rows: the untouched rows, where a collate function wants them. batch: the
     collated batch, where no decision can change it. total: examples in one pass, None where not known. merged: how many
-    examples each candidate stands for (1, or the batch size where a whole batch is one candidate).
+    examples each candidate stands for (1, or the batch size where a whole batch is one candidate). sizes: int64 ``[n]``, words of
+    each where it was decided on by its text, before there were tokens to count.
     """
 
     n: int
@@ -66,6 +78,8 @@ class Candidates:
     total: int | None = None
     merged: int = 1
     worker: int = -1
+    texts: tuple[Ragged, ...] | None = None
+    sizes: np.ndarray | None = None
 
     def __len__(self) -> int:
         return self.n
@@ -96,13 +110,35 @@ class Candidates:
             **{name: _take(getattr(self, name), index) for name in _PER_CANDIDATE},
         )
 
+    def part(self, start: int, stop: int) -> Candidates:
+        """The candidates from ``start`` to ``stop``; nothing is copied but offsets."""
+        new = object.__new__(Candidates)
+        new.__dict__.update(self.__dict__)
+        new.n = stop - start
+        for name in _PER_CANDIDATE:
+            value = getattr(self, name)
+            if value is not None:
+                setattr(new, name, _part(value, start, stop))
+        like = None if self.tokens is None else self.tokens.offsets
+        new.columns = {}
+        for name, column in self.columns.items():
+            if like is not None and isinstance(column, Ragged) and column.offsets is like:
+                new.columns[name] = Ragged(column.values[like[start] : like[stop]], new.tokens.offsets)
+            else:
+                new.columns[name] = _part(column, start, stop)
+        if self.rows is not None:
+            new.rows = self.rows[start:stop]
+        return new
+
     def as_one(self) -> Candidates:
         """The whole block as one candidate (batch granularity). Its bag holds every word of every row: counts are summed,
-        so a Bernoulli model sees the union of the words and a multinomial one their total counts."""
+        so a Bernoulli model sees the union of the words and a multinomial one their total counts. Its texts are None: end to
+        end, the last word of a row and the first of the next would become one."""
         return Candidates(
             n=1,
             tokens=_merge(self.tokens),
             bag=_merge(self.bag),
+            sizes=None if self.sizes is None else self.sizes.sum(keepdims=True),
             positions=self.positions[:1],
             example_ids=self.example_ids[:1],
             weights=np.ones(1, np.float32),
@@ -113,7 +149,11 @@ class Candidates:
 
     def for_learning(self) -> Candidates:
         """The same candidates without their payload: what a report needs once the batch is on its way."""
-        return replace(self, rows=None, batch=None, columns={})
+        light = object.__new__(Candidates)
+        light.__dict__.update(self.__dict__)
+        light.rows = light.batch = light.texts = None
+        light.columns = {}
+        return light
 
     @staticmethod
     def concat(blocks: list[Candidates]) -> Candidates:
@@ -139,17 +179,19 @@ class Candidates:
         """Everything as plain containers, arrays and the user's rows. ``batch`` is never part of a state."""
         state = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "batch"}
         return {**state, "columns": {name: _plain(column) for name, column in self.columns.items()},
-                "tokens": _plain(self.tokens), "bag": _plain(self.bag)}
+                "tokens": _plain(self.tokens), "bag": _plain(self.bag),
+                "texts": None if self.texts is None else [_plain(text.compact()) for text in self.texts]}
 
     @staticmethod
     def from_state(state: dict[str, Any]) -> Candidates:
         columns = {name: Ragged(*c) if isinstance(c, list) else c for name, c in state["columns"].items()}
-        tokens, bag = state["tokens"], state["bag"]
+        tokens, bag, texts = state["tokens"], state["bag"], state.get("texts")
         return Candidates(**{**state, "columns": columns, "tokens": None if tokens is None else Ragged(*tokens),
-                             "bag": None if bag is None else Bag(*bag)})
+                             "bag": None if bag is None else Bag(*bag),
+                             "texts": None if texts is None else tuple(Ragged(*text) for text in texts)})
 
 
-_PER_CANDIDATE = ("labels", "tokens", "bag", "positions", "example_ids", "weights", "judged")
+_PER_CANDIDATE = ("labels", "tokens", "texts", "bag", "sizes", "positions", "example_ids", "weights", "judged")
 
 
 def _merge(rows):
@@ -160,9 +202,20 @@ def _plain(value):
     return list(value) if isinstance(value, tuple) else value
 
 
+def _part(value, start, stop):
+    if type(value) is np.ndarray:
+        return value[start:stop]
+    if type(value) is tuple:
+        return tuple(_part(text, start, stop) for text in value)
+    first, last = value.offsets[start], value.offsets[stop]
+    return value._replace(**{value._fields[0]: value[0][first:last], "offsets": value.offsets[start : stop + 1] - first})
+
+
 def _take(value, index):
     if value is None:
         return None
+    if type(value) is tuple:
+        return tuple(_take(part, index) for part in value)
     return value.take(index) if isinstance(value, (Ragged, Bag)) else value[index]
 
 
@@ -171,9 +224,14 @@ def _concat(name, parts):
         if all(part is None for part in parts):
             return None
         raise ValueError(f"the rows of the stream differ: some have {name!r}, others have not; give all or none")
+    if type(parts[0]) is tuple:
+        if any(len(part) != len(parts[0]) for part in parts):
+            raise ValueError(f"the rows of the stream differ: some have one column of {name!r}, others two; give every row the same")
+        return tuple(_concat(name, list(column)) for column in zip(*parts, strict=True))
     if not isinstance(parts[0], (Ragged, Bag)):
         return np.concatenate(parts)
     ends = np.cumsum([0] + [part.offsets[-1] - part.offsets[0] for part in parts])
     shifted = [part.offsets[1:] - part.offsets[0] + end for part, end in zip(parts, ends[:-1], strict=True)]
     offsets = np.concatenate([np.zeros(1, np.int64), *shifted])
-    return parts[0]._replace(**{parts[0]._fields[0]: np.concatenate([part[0] for part in parts]), "offsets": offsets})
+    values = np.concatenate([part[0][part.offsets[0] : part.offsets[-1]] for part in parts])
+    return parts[0]._replace(**{parts[0]._fields[0]: values, "offsets": offsets})

@@ -56,23 +56,34 @@ class Collator:
         tokens = candidates.tokens
         columns = {"input_ids": tokens, **candidates.columns}
         if "attention_mask" not in columns:
-            columns["attention_mask"] = Ragged(np.ones(tokens.values.size, np.int64), tokens.offsets)
+            columns["attention_mask"] = None
         if "labels" in columns:
             columns["labels"] = columns.pop("labels")  # last, as tokenizers' own batches have it
-        batch = Batch({name: torch.from_numpy(self._square(name, column)) for name, column in columns.items()})
+        width = ragged.longest(tokens.offsets)
+        batch = Batch()
+        for name, column in columns.items():
+            if column is None:
+                batch[name] = self._square(name, None, tokens.offsets, width)
+            elif isinstance(column, Ragged):
+                batch[name] = self._square(name, column.values, column.offsets, width if column.offsets is tokens.offsets else None)
+            else:
+                batch[name] = torch.from_numpy(column)
         batch.label = self.label
         if self.single:
             for name, tensor in batch.items():
                 batch[name] = tensor[0]
         return batch
 
-    def _square(self, name: str, column: np.ndarray | Ragged) -> np.ndarray:
-        if not isinstance(column, Ragged):
-            return column
-        lengths = column.lengths
-        out = np.full((lengths.size, int(lengths.max(initial=0))), self.fill.get(name, _FILL["labels"] if name.endswith("_labels") else 0), column.values.dtype)
-        ragged.pad_rows(column.values, column.offsets, out, self.left)
-        return out
+    def _square(self, name: str, values: np.ndarray | None, offsets: np.ndarray, width: int | None) -> torch.Tensor:
+        """Ragged rows as a rectangle, in page-locked memory at once where that is wanted; without values, the attention mask."""
+        width = ragged.longest(offsets) if width is None else width
+        real = values is not None and values.dtype.kind == "f"
+        tensor = torch.empty(offsets.size - 1, width, dtype=torch.float32 if real else torch.int64, pin_memory=self.pin_memory)
+        if values is None:
+            ragged.mask_rows(offsets, tensor.numpy(), self.left)
+        else:
+            ragged.pad_rows(values, offsets, tensor.numpy(), self.fill.get(name, _FILL["labels"] if name.endswith("_labels") else 0), self.left)
+        return tensor
 
 
 def _pin(value: Any) -> Any:

@@ -78,17 +78,21 @@ class Ledger:
     # -- counts --------------------------------------------------------------------------------------------------------
 
     def screened(self, candidates: Candidates, keep: np.ndarray) -> None:
-        """A block of candidates was decided on before its forward pass; keep: bool ``[n]``."""
-        tokens = _tokens(candidates)
-        self._add(seen=len(keep) * candidates.merged, screened_out=int((~keep).sum()) * candidates.merged,
-                  tokens_seen=int(tokens.sum()), tokens_screened_out=int(tokens[~keep].sum()))  # fmt: skip
-        self._recent[:2] += len(keep), keep.sum()
-        self._watch(keep)
+        """A block of candidates was decided on before its forward pass; keep: bool ``[n]``, None where all go on."""
+        n = kept = len(candidates)
+        self._n["seen"] += n * candidates.merged
+        self._n["tokens_seen"] += _all_tokens(candidates)
+        if keep is not None:
+            kept = int(keep.sum())
+            self._add(screened_out=(n - kept) * candidates.merged, tokens_screened_out=int(_tokens(candidates)[~keep].sum()))
+        self._recent[0] += n
+        self._recent[1] += kept
+        self._watch(n, kept)
 
-    def _watch(self, keep: np.ndarray) -> None:
+    def _watch(self, n: int, kept: int) -> None:
         """Warn once where a filtering policy drops nearly everything or nearly nothing."""
-        self._watched[0] += len(keep)
-        self._watched[1] += int(keep.sum())
+        self._watched[0] += n
+        self._watched[1] += kept
         if self._watched[0] < _WATCHED:
             return
         share = self._watched[1] / self._watched[0]
@@ -103,7 +107,9 @@ class Ledger:
             )
 
     def handed_out(self, candidates: Candidates) -> None:
-        self._add(batches=1, forwarded=len(candidates) * candidates.merged, tokens_forwarded=int(_tokens(candidates).sum()))
+        self._n["batches"] += 1
+        self._n["forwarded"] += len(candidates) * candidates.merged
+        self._n["tokens_forwarded"] += _all_tokens(candidates)
 
     def judged(self, candidates: Candidates, weights: np.ndarray, loss: float | None) -> None:
         """A report was decided on; weights: float32 ``[n]``; loss: mean of what was reported, None where none was finite."""
@@ -250,10 +256,19 @@ class Ledger:
 
 
 def _tokens(candidates: Candidates) -> np.ndarray:
-    """Tokens of each candidate, int64 ``[n]``; zeros where rows hold none."""
+    """Tokens of each candidate, or words where it was decided on by its text, int64 ``[n]``; zeros where rows hold none."""
+    if candidates.sizes is not None:
+        return candidates.sizes
     if candidates.lengths is not None:
         return candidates.lengths
     return np.zeros(len(candidates), np.int64) if candidates.bag is None else np.diff(candidates.bag.offsets)
+
+
+def _all_tokens(candidates: Candidates) -> int:
+    """Sum of ``_tokens``."""
+    if candidates.sizes is None and candidates.tokens is not None:
+        return int(candidates.tokens.offsets[-1] - candidates.tokens.offsets[0])
+    return int(_tokens(candidates).sum())
 
 
 def _clock(seconds: float) -> str:

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from time import perf_counter
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
 from filterloader import arguments, survey
 from filterloader.candidates import Candidates
 from filterloader.collate import Batch, Collator
-from filterloader.features import TokenFeatures
-from filterloader.hook import LossHook, check_sign, checked
+from filterloader.features import features_of
+from filterloader.hook import LossHook
 from filterloader.ledger import Ledger
 from filterloader.policies.three_stage import ThreeStage
 from filterloader.portable import pack, unpack
 from filterloader.reader import Reader
 from filterloader.refill import RefillBuffer
-from filterloader.score import losses_of
+from filterloader.screening import Screening
 from filterloader.settings import check_same, whole
 from filterloader.source import Source
 
@@ -109,7 +108,7 @@ class FilteringDataLoader:
             self.policy.bind(arguments.seed_of(self.seed, generator))
         self.granularity, self.score_fn, self.tokenizer = granularity, score_fn, tokenizer
         features = getattr(self.policy, "features", "auto") if features is None else features
-        self.features = features if callable(features) else TokenFeatures(features, vocabulary=arguments.vocabulary_of(tokenizer))
+        self.features = features_of(features, vocabulary=arguments.vocabulary_of(tokenizer))
 
         screens = getattr(self.policy, "gates_forward", True)
         scores = score_fn is not None and getattr(type(self.policy), "gates_backward", True) is not False
@@ -119,21 +118,33 @@ class FilteringDataLoader:
         single = batch_size is None and batch_sampler is None
         self._refilling = granularity == "example" and (screens or scores or batches > 0)
         self._holding = granularity == "batch" and screens  # one kept batch back, so that the last one is known for the last
-        self._words = getattr(self.policy, "needs_words", True)
+        words = self.features if getattr(self.policy, "needs_words", True) else None
         self._reference = reference
-        text = tuple(text) if isinstance(text, list) else text
-        reader = Reader(tokenizer=tokenizer, text=text, label=label, collate_fn=collate_fn, default_collate=reference.collate_fn,
-                        collate_here=not (self._refilling or self._holding), words=self._words, single=single)  # fmt: skip
+        self._reader = Reader(
+            tokenizer=tokenizer, text=tuple(text) if isinstance(text, list) else text, label=label, collate_fn=collate_fn,
+            default_collate=reference.collate_fn, collate_here=not (self._refilling or self._holding),
+            reads=None if words is None else getattr(words, "reads", "tokens"), single=single,
+        )  # fmt: skip
         total = None if total_examples is None else whole("total_examples", total_examples)
-        self._source = Source(reference, reader, whole=self._refilling, total=total)
+        overlap = torch.accelerator.is_available()  # on a CPU the model wants every core itself
+        self._source = Source(reference, self._reader, whole=self._refilling, total=total, overlap=overlap)
         self._collate = Collator(tokenizer=tokenizer, label=label, collate_fn=reference.collate_fn, single=single, pin_memory=pin_memory)
         size = getattr(reference.batch_sampler, "batch_size", None) if reference.batch_sampler is not None else batch_size
-        self._buffer = RefillBuffer(1 if single else size if isinstance(size, int) else None, 2 if single else batches)
+        self._buffer = RefillBuffer(
+            1 if single else size if isinstance(size, int) else None, 2 if single else batches, finish=self._reader.tokenized,
+            thread=ThreadPoolExecutor(1, thread_name_prefix="filterloader-tokenize") if overlap and self._reader.reads == "texts" else None,
+        )  # fmt: skip
         self.ledger = Ledger(self.policy)
         survey.check(self.policy, self._source, granularity=granularity, features=self.features, score_fn=score_fn)
-        self._survey = survey.Survey(self.policy, self._source, self._collate, features=self.features if self._words else None,
-                                     score_fn=score_fn, size=self._buffer.batch_size if self._buffer.fixed else None, ledger=self.ledger)  # fmt: skip
+        self._survey = survey.Survey(
+            self.policy, self._source, self._collate, features=words, finish=self._reader.tokenized, score_fn=score_fn,
+            size=self._buffer.batch_size if self._buffer.fixed else None, ledger=self.ledger,
+        )  # fmt: skip
         self.hook = LossHook(self.policy, self.ledger, granularity=granularity, single=single, after_report=self._note_report)
+        self._screening = Screening(
+            self.policy, self.ledger, self.hook, features=words, by_example=granularity == "example", refilling=self._refilling,
+            score_fn=score_fn, collate=self._collate,
+        )  # fmt: skip
         self.epoch = 0
         self._held: tuple[Candidates, Candidates] | None = None
         self._consumed_before = 0  # examples of the passes that are over
@@ -221,9 +232,10 @@ class FilteringDataLoader:
                 self._source.finish()
                 self._exhausted = True
                 break
-            survivors = self._screen(block)
+            survivors = self._screening.screen(block)
             if self._refilling:
-                self._buffer.push(self._score(survivors), len(block))
+                survivors = self._screening.score(survivors, self._buffer.batch_size, self._reader.tokenized)
+                self._buffer.push(survivors, len(block))
             elif survivors is not None:
                 held, self._held = self._held, (survivors, block) if self._holding else None
                 if held is not None or not self._holding:
@@ -246,53 +258,8 @@ class FilteringDataLoader:
         if hasattr(self.policy, "end_pass"):
             self.policy.end_pass()
 
-    def _screen(self, block: Candidates) -> Candidates | None:
-        """What the policy lets through: survivors of the block, or the block as one candidate (None if it is screened out)."""
-        if self._words:
-            block.bag = self.features(block)
-        asked = block if self.granularity == "example" else block.as_one()
-        start = perf_counter()
-        weights = checked(self.policy.screen(asked), len(asked), self.policy, "screen")
-        self.ledger.spent("predictor_s", perf_counter() - start)
-        keep = weights > 0
-        if not keep.all() and not self._refilling and self.granularity == "example":
-            raise ValueError(f"{self.policy!r} has gates_forward=False, yet its screen dropped candidates; set gates_forward = True")
-        self.ledger.screened(asked, keep)
-        asked.weights = weights
-        if not self._refilling:
-            return asked if keep.all() else None
-        return asked if keep.all() else asked.take(np.flatnonzero(keep))
-
-    def _score(self, survivors: Candidates) -> Candidates:
-        """With a ``score_fn`` and an open backward gate: judge now, so that only what is kept goes into the refill."""
-        if self.score_fn is None or not getattr(self.policy, "gates_backward", True):
-            return survivors
-        size = self._buffer.batch_size
-        parts = [survivors.take(np.arange(at, min(at + size, len(survivors)))) for at in range(0, len(survivors), size)]
-        return Candidates.concat([self._judge_ahead(part) for part in parts]) if parts else survivors
-
-    def _judge_ahead(self, candidates: Candidates) -> Candidates:
-        start = perf_counter()
-        with torch.no_grad():
-            losses = losses_of(self.score_fn(self._collate(candidates)), candidates)
-        self.ledger.spent("score_s", perf_counter() - start)
-        self.ledger.count(scored=len(candidates))
-        check_sign(losses)
-        known = np.flatnonzero(np.isfinite(losses))
-        if known.size < len(candidates):
-            self.hook.note_nonfinite(len(candidates) - known.size)
-            candidates, losses = candidates.take(known), losses[known]
-        start = perf_counter()
-        if known.size:
-            weights = checked(self.policy.judge(candidates, np.maximum(losses, 0)), len(candidates), self.policy, "judge")
-            candidates.weights, candidates.judged = candidates.weights * weights, np.ones(len(candidates), bool)
-        self.ledger.spent("predictor_s", perf_counter() - start)
-        kept = np.flatnonzero(candidates.weights)
-        self.ledger.count(scored_out=losses.size - kept.size)
-        return candidates.take(kept)
-
     def _hand_out(self, candidates: Candidates, payload: Candidates) -> Any:
-        batch = self._collate(payload)
+        batch = self._collate(self._reader.tokenized(payload))
         if type(batch) is dict:
             batch = Batch(batch)
         self.ledger.handed_out(candidates)

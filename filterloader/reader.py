@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -11,6 +12,8 @@ import torch
 from tokenizers import Tokenizer
 from torch.utils.data import get_worker_info
 
+from filterloader import utf8
+from filterloader.arrow import ArrowTable, Gathered
 from filterloader.candidates import Candidates, Ragged
 
 _UNLIMITED = 1_000_000  # tokenizers without a limit report a model_max_length of about 1e30
@@ -23,20 +26,25 @@ class Passed(NamedTuple):
 
 
 class Reader:
-    """A collate function that makes a list of rows into ``Candidates``.
+    """A collate function that makes a list of rows, or columns gathered from a table, into ``Candidates``.
 
     tokenizer, text, label: see ``FilteringDataLoader``. collate_fn: the user's, or None. collate_here: make the batch now
-    (no decision will change it), else keep what the batch is made from. words: whether a policy wants to see the words.
+    (no decision will change it), else keep what the batch is made from. reads: what the words that a policy wants to see are
+    made of: ``"tokens"``, ``"texts"`` (then survivors are tokenized later, see ``tokenized``), or None where it wants none.
     single: rows come one by one (``batch_size=None``).
     """
 
-    def __init__(self, *, tokenizer, text, label, collate_fn, default_collate, collate_here, words, single):
-        self.tokenizer, self.text, self.label = tokenizer, text, label
+    def __init__(self, *, tokenizer, text, label, collate_fn, default_collate, collate_here, reads, single):
+        self.tokenizer, self.label, self.reads = tokenizer, label, reads
         self.collate_fn, self.default_collate = collate_fn, default_collate
-        self.collate_here, self.words, self.single = collate_here, words, single
+        self.collate_here, self.single = collate_here, single
+        self.texts = text if isinstance(text, tuple) else ("text" if text is None else text,)
+        self._bare = text is None  # rows may be strings themselves
         limit = getattr(tokenizer, "model_max_length", None)
         self._limit = limit if limit and limit < _UNLIMITED else None
         self._bulk = self._fast_copy()
+        self._segments = "token_type_ids" in getattr(tokenizer, "model_input_names", ())
+        self._one_segment = len(self.texts) == 1 and self._bulk is not None and not any(self._bulk.encode("a").type_ids)
         self.passed: dict[int, int] = {}  # blocks to pass over, by worker, before the first one that counts
         self._passed_here: int | None = None
 
@@ -56,54 +64,130 @@ class Reader:
         candidates.worker = worker_id
         return candidates
 
+    # -- columns -------------------------------------------------------------------------------------------------------
+
+    def columns_of(self, table: ArrowTable) -> tuple[str, ...] | None:
+        """The columns to gather from a table; None where rows have to be made: somebody looks at them, or they hold more than numbers."""
+        if self.collate_fn is not None or self.single:
+            return None
+        label, strings = self._label_of(table.names), table.strings
+        labels = () if label is None else (label,)
+        if any(name not in table or name in strings for name in labels) or (label is None and self.label not in (None, "label")):
+            return None  # the rows will say what is wrong
+        texts = self.texts if set(self.texts) <= set(strings) else None
+        if self._raw(table.names):
+            return None if texts is None else (*texts, *labels)
+        rest = [name for name in table.names if name not in (self.label, "labels") or self.label is None]
+        rest = [name for name in rest if name not in strings]
+        if "input_ids" not in rest or any(name not in table for name in rest):
+            return None
+        return (*rest, *(texts if texts and self.reads == "texts" else ()), *labels)
+
+    def encodes(self, names: Collection[str]) -> bool:
+        """Whether reading rows of the columns ``names`` means tokenizing them."""
+        return self._raw(names) and self.reads != "texts"
+
+    def _raw(self, names: Collection[str]) -> bool:
+        return self.tokenizer is not None and "input_ids" not in names
+
+    def _label_of(self, names: Collection[str]) -> Any:
+        """The label column among ``names``, None where there is none."""
+        return None if self.label is None else self.label if self.label in names else "labels" if "labels" in names else None
+
+    def _gathered(self, found: Gathered) -> Candidates:
+        columns = dict(found.columns)
+        label = self._label_of(columns)
+        labels = None if label is None else columns.pop(label)
+        texts = [columns.pop(name) for name in self.texts if name in columns] if self.reads == "texts" or self._raw(columns) else []
+        if self._raw(columns) and self.reads != "texts":
+            columns = self._encode([utf8.decode(text) for text in texts])
+            texts = []
+        like = columns.get("input_ids")
+        for name, column in columns.items():
+            if not isinstance(column, Ragged):
+                columns[name] = _narrow(name, column)
+            elif isinstance(like, Ragged) and np.array_equal(column.offsets, like.offsets):
+                columns[name] = Ragged(column.values, like.offsets)  # one array, so that what is known of one is known of all
+        return self._assemble(found.n, columns, labels, tuple(texts) or None)
+
+    def _assemble(self, n: int, columns: dict, labels: Any, texts: tuple | None) -> Candidates:
+        tokens = columns.pop("input_ids") if "input_ids" in columns else None
+        if not (isinstance(tokens, Ragged) and tokens.values.dtype.kind in "iu" or (tokens is None and texts is not None)):
+            kind = f"{tokens.values.dtype} lists" if isinstance(tokens, Ragged) else "no lists of numbers" if tokens is None else f"single {tokens.dtype}"
+            raise ValueError(f"input_ids must hold a list of whole numbers in each row, got {kind}")
+        columns = {name: column for name, column in columns.items() if column is not None}
+        if labels is not None:
+            columns["labels"] = labels if isinstance(labels, Ragged) else _narrow("labels", labels)
+        return Candidates(n=n, columns=columns, labels=_class_labels(columns.get("labels")), tokens=tokens, texts=texts)
+
+    # -- rows ----------------------------------------------------------------------------------------------------------
+
     def read(self, rows: Any) -> Candidates:
-        """Candidates of a list of rows, or of whatever the user's collate function takes."""
+        """Candidates of a list of rows, of columns, or of whatever the user's collate function takes."""
+        if isinstance(rows, Gathered):
+            return self._gathered(rows)
         listed = [rows] if self.single else rows if isinstance(rows, (list, Mapping)) else list(rows)
         first = next(iter(listed), None) if isinstance(listed, list) else None
-        if self.collate_fn is None and first is not None and (self.tokenizer is not None or _has_tokens(first)):
+        if self.pads(first):
             return self._columns(listed)
         n = len(next(iter(listed.values()), ())) if isinstance(listed, Mapping) else len(listed)
-        labels = tokens = None
+        found = Candidates(n=n)
         if isinstance(listed, list) and all(row is not None for row in listed) and listed:
-            labels = _class_labels(self._labels(listed, lenient=True))
-            tokens = self._tokens(listed) if self.words else None
-        found = Candidates(n=n, labels=labels, tokens=tokens)
+            found.labels = _class_labels(self._labels(listed, lenient=True))
+            found.tokens = self._tokens(listed) if self.reads == "tokens" else None
+            found.texts = self._texts(listed) if self.reads == "texts" else None
         if self.collate_here:
             found.batch = (self.collate_fn or self.default_collate)(rows)
         else:
             found.rows = listed if isinstance(listed, list) else _unstack(listed, n)
         return found
 
+    def pads(self, row: Any) -> bool:
+        """Whether rows like this one become padded columns, rather than going to a collate function."""
+        return self.collate_fn is None and row is not None and (self.tokenizer is not None or _has_tokens(row))
+
     def _columns(self, rows: list) -> Candidates:
-        labels = self._labels(rows)
+        labels, texts = self._labels(rows), None
         if self.tokenizer is not None and not _has(rows[0], "input_ids"):
-            columns = {name: _ragged(values, np.int64) for name, values in self._encode(rows).items()}
+            if self.reads == "texts":
+                columns, texts = {}, self._texts(rows)
+            else:
+                columns = self._encode([self._strings(rows, name) for name in self.texts])
         else:
             taken = () if self.label is None else (self.label, "labels")
             columns = {name: _convert(name, [_get(row, name) for row in rows]) for name in rows[0] if name not in taken}
-        tokens = columns.pop("input_ids")
-        if not isinstance(tokens, Ragged) or tokens.values.dtype != np.int64:
-            raise ValueError(f"input_ids must hold a list of whole numbers in each row, got {rows[0]['input_ids']!r:.80}")
-        if labels is not None:
-            columns["labels"] = _convert("labels", labels)
-        columns = {name: column for name, column in columns.items() if column is not None}
-        return Candidates(n=len(rows), columns=columns, labels=_class_labels(columns.get("labels")), tokens=tokens)
+            texts = self._texts(rows) if self.reads == "texts" else None
+        return self._assemble(len(rows), columns, None if labels is None else _convert("labels", labels), texts)
 
     def _tokens(self, rows: list) -> Ragged | None:
         if _has(rows[0], "input_ids"):
             return _convert("input_ids", [row["input_ids"] for row in rows])
         if self.tokenizer is not None:
-            return _ragged(self._encode(rows)["input_ids"], np.int64)
+            return self._encode([self._strings(rows, name) for name in self.texts])["input_ids"]
         return None
 
-    def _encode(self, rows: list) -> dict[str, list]:
-        texts = [self._texts(rows, name) for name in (self.text if isinstance(self.text, tuple) else (self.text,))]
+    # -- text ----------------------------------------------------------------------------------------------------------
+
+    def tokenized(self, candidates: Candidates) -> Candidates:
+        """The same candidates with tokens in place of texts, all tokenized in one call; unchanged where nothing is to be done."""
+        if candidates.tokens is not None or candidates.texts is None or candidates.rows is not None or candidates.batch is not None:
+            return candidates
+        columns = self._encode([utf8.decode(text) for text in candidates.texts])
+        return replace(candidates, texts=None, tokens=columns.pop("input_ids"), columns={**columns, **candidates.columns})
+
+    def _encode(self, texts: list[list[str]]) -> dict[str, Ragged]:
+        """One or two columns of text as token columns, by the cheapest way to the same ids."""
+        if not texts[0]:
+            return {"input_ids": _ragged([], np.int64)} | ({"token_type_ids": _ragged([], np.int64)} if self._segments else {})
         if self._bulk is None:
-            return self.tokenizer(*texts, truncation=self._limit is not None, padding=False, return_attention_mask=False)
+            columns = self.tokenizer(*texts, truncation=self._limit is not None, padding=False, return_attention_mask=False)
+            return {name: _ragged(values, np.int64) for name, values in columns.items()}
         encoded = self._bulk.encode_batch_fast(texts[0] if len(texts) == 1 else list(zip(*texts, strict=True)))
-        columns = {"input_ids": [one.ids for one in encoded]}
-        if "token_type_ids" in self.tokenizer.model_input_names:
-            columns["token_type_ids"] = [one.type_ids for one in encoded]
+        columns = {"input_ids": _ragged([one.ids for one in encoded], np.int64)}
+        if self._segments and self._one_segment:
+            columns["token_type_ids"] = Ragged(np.zeros(columns["input_ids"].values.size, np.int64), columns["input_ids"].offsets)
+        elif self._segments:
+            columns["token_type_ids"] = _ragged([one.type_ids for one in encoded], np.int64)
         return columns
 
     def _fast_copy(self) -> Any:
@@ -117,12 +201,14 @@ class Reader:
             copy.enable_truncation(self._limit, strategy="longest_first", direction=self.tokenizer.truncation_side)
         return copy
 
-    def _texts(self, rows: list, name: Any) -> list[str]:
-        if name is None and isinstance(rows[0], str):
-            texts = rows
-        else:
-            name = "text" if name is None else name
-            texts = [_get(row, name, "text") for row in rows]
+    def _texts(self, rows: list) -> tuple[Ragged, ...] | None:
+        """The text columns of rows as UTF-8; None where no column was named and there is none of the usual name."""
+        if self._bare and not isinstance(rows[0], str) and not _has(rows[0], "text"):
+            return None
+        return tuple(utf8.encode(self._strings(rows, name)) for name in self.texts)
+
+    def _strings(self, rows: list, name: Any) -> list[str]:
+        texts = rows if self._bare and isinstance(rows[0], str) else [_get(row, name, "text") for row in rows]
         for text in texts:
             if not isinstance(text, str):
                 raise ValueError(
@@ -136,7 +222,7 @@ class Reader:
         if self.label is None:
             return None
         if isinstance(row, Mapping):
-            name = self.label if self.label in row else "labels" if "labels" in row else None
+            name = self._label_of(row)
             if lenient:
                 return None if name is None or any(name not in r for r in rows) else [r[name] for r in rows]
             if name is None:

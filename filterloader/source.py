@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from contextlib import contextmanager
 from copy import copy
 from typing import Any
 
@@ -11,11 +10,16 @@ import numpy as np
 import torch
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 
+from filterloader.ahead import Ahead, Draws
+from filterloader.arrow import ArrowRows, arrow_table
 from filterloader.candidates import Candidates
+from filterloader.indices import Indices, draws_at_once
+from filterloader.randomness import generators_of, restored, set_states, states_of
 from filterloader.reader import Passed, Reader
 from filterloader.settings import check_same
 
-_BLOCK = 128  # candidates read at once before a refill: enough to tokenize in one call, few enough to decide late
+_BLOCK = 128  # candidates decided on at once before a refill: few enough to decide late
+_GROUP = 1024  # rows read at once where reading has no side effects: enough to tokenize in bulk
 
 
 class Source:
@@ -23,26 +27,34 @@ class Source:
 
     reference: a ``DataLoader`` built from the user's arguments, never iterated: it holds what they mean. reader: its collate
     function here. whole: a refill follows, so that blocks need not be batches: they are larger than small batches, and the
-    last one is read even where ``drop_last`` is set (the refill drops it).
+    last one is read even where ``drop_last`` is set (the refill drops it). overlap: without workers, read the next rows in a
+    thread of their own while the loop trains.
+
+    Lists and ``datasets.Dataset`` are read many blocks at once (a group), the latter by column; the order of rows is the same.
     """
 
-    def __init__(self, reference: DataLoader, reader: Reader, *, whole: bool, total: int | None):
-        self.reference, self.reader, self.whole = reference, reader, whole
+    def __init__(self, reference: DataLoader, reader: Reader, *, whole: bool, total: int | None, overlap: bool = False):
+        self.reference, self.reader, self.whole, self.overlap = reference, reader, whole, overlap
         self.streaming = isinstance(reference.dataset, IterableDataset)
         self._given_total = total is not None
         self.total = total if total is not None else _length(reference, whole)
         overtaking = reference.num_workers > 0 and not reference.in_order
-        self._indices = None if self.streaming else _Indices(self._index_sampler(), _generators(reference), ordered=not overtaking)
+        self._indices = None if self.streaming else Indices(self._index_sampler(), generators_of(reference), ordered=not overtaking)
         self._loader: DataLoader | None = None
-        self._blocks_iter: Any = None
+        self._rows: Any = None  # what the inner loader reads from
+        self._groups: Any = None
         self._resume: dict | None = None
         self._at_start: list | None = None
         self._clear()
 
     def _clear(self) -> None:
-        self.rows = 0  # examples of this pass that were read
+        self.rows = 0  # examples of this pass that were handed on
         self._blocks = 0
         self._by_worker: Counter = Counter()
+        self._group: Candidates | None = None  # read, and handed on block by block
+        self._ends: deque[int] = deque()
+        self._start = 0
+        self._again: deque = deque()  # draws of a group that could not be read as a whole
 
     def start(self) -> None:
         """Begin a pass, or go on with the one that ``load_state_dict`` brought."""
@@ -50,8 +62,8 @@ class Source:
         self._clear()
         if resume is None:
             self.reader.restart({})
-            self._at_start = _random_states(self.reference)
-            self._blocks_iter = iter(self._inner())
+            self._at_start = states_of(self.reference)
+            self._groups = self._open()
             return
         self.rows, self._blocks, self._by_worker = resume["rows"], resume["blocks"], Counter(dict(resume["by_worker"]))
         self._at_start = resume["at_start"]
@@ -59,18 +71,51 @@ class Source:
         self.reader.restart(self._by_worker if self.streaming else {})
         if not self.streaming:
             self._indices.resume(self._blocks, resume["at_first_draw"])
-        with _restored(self.reference, self._at_start):
-            self._blocks_iter = iter(self._inner())
+        with restored(self.reference, self._at_start):
+            self._groups = self._open()
 
     def __next__(self) -> Candidates:
-        block = next(self._blocks_iter)
-        while isinstance(block, Passed):
-            block = next(self._blocks_iter)
+        if self._start == len(self._group or ()):
+            self._next_group()
+        end = self._ends.popleft()
+        block = self._group if not self._start and not self._ends else self._group.part(self._start, end)
+        self._start = end
         self._blocks += 1
         self._by_worker[block.worker] += 1
-        block.placed(self.rows, self._indices.ids_of(block) if self._indices is not None else None, self.total)
         self.rows += len(block)
         return block
+
+    def _next_group(self) -> None:
+        draws = None
+        try:
+            if self._again:
+                draws = [self._again.popleft()]
+                group = self.read(draws[0])
+            else:
+                group = next(self._groups)
+                while isinstance(group, Passed):
+                    group = next(self._groups)
+                draws = None if self._indices is None else self._indices.arrived()
+        except StopIteration:
+            raise
+        except Exception as error:
+            draws = draws or ([] if self._indices is None else self._indices.arrived())
+            self._group, self._start = None, 0
+            if len(draws) < 2 or isinstance(error, RuntimeError):  # of which one is a worker that died
+                self._blocks += len(draws)  # a resumed pass goes on after the one that failed
+                raise
+            self._again.extend(draws)  # only the rows at fault shall fail
+            return self._next_group()
+        ids = None if draws is None else self._indices.ids_of(draws, len(group))
+        self._group, self._start = group.placed(self.rows, ids, self.total), 0
+        self._ends = deque([len(group)] if draws is None or len(draws) == 1 else np.cumsum([len(drawn) for drawn in draws]).tolist())
+
+    def read(self, index: Any) -> Candidates:
+        """The rows of the data set with these numbers, in that order; the pass under way does not notice."""
+        rows = self._rows if self._rows is not None else self._readable()
+        if not isinstance(index, (list, tuple, np.ndarray)):
+            return self.reader.read(rows[index])
+        return self.reader.read(rows.__getitems__(index) if hasattr(rows, "__getitems__") else [rows[i] for i in index])
 
     def finish(self) -> None:
         """The stream is read to its end: its length is known now."""
@@ -78,37 +123,47 @@ class Source:
             self.total = self.rows
         if self.streaming and self.reader.passed:
             self._loader = None
-        self._blocks_iter = None
+        self._groups = None
 
-    def read(self, indices: np.ndarray) -> Candidates:
-        """The rows of a map-style data set with these numbers, in that order, not placed. A pass that is under way does not
-        notice: no sampler, no generator, no random state has a part in it."""
-        dataset, indices = self.reference.dataset, [int(i) for i in indices]
-        many = getattr(dataset, "__getitems__", None)
-        return self.reader.read(many(indices) if callable(many) else [dataset[i] for i in indices])
+    def _open(self) -> Any:
+        """An iterator over groups of candidates."""
+        if self._loader is None or not self.reference.persistent_workers:
+            self._rows = self._readable()
+            self._loader = self._inner()
+        groups = iter(self._loader)
+        return Ahead(groups, self.read) if isinstance(self._loader.dataset, Draws) else groups
+
+    def _readable(self) -> Any:
+        """The data set, by column where it is made of columns and nobody looks at its rows."""
+        dataset = self.reference.dataset
+        table = None if self.streaming or self.reference.worker_init_fn is not None else arrow_table(dataset)
+        names = None if table is None else self.reader.columns_of(table)
+        return dataset if names is None else ArrowRows(table, names)
 
     def aside(self) -> Source:
         """The same rows, to be read beside a pass: with their payload, whatever the pass makes of its own."""
         beside = copy(self)
         beside.reader = copy(self.reader)
         beside.reader.collate_here = beside.reader.single = False
+        beside._rows = beside._readable()
         return beside
 
     def _inner(self) -> DataLoader:
-        if self._loader is None:
-            given = self.reference
-            how = {"dataset": given.dataset, "collate_fn": self.reader, "generator": given.generator, "timeout": given.timeout,
-                   "num_workers": given.num_workers, "worker_init_fn": given.worker_init_fn, "in_order": given.in_order,
-                   "multiprocessing_context": given.multiprocessing_context, "prefetch_factor": given.prefetch_factor,
-                   "persistent_workers": given.persistent_workers}  # fmt: skip
-            if self.streaming:
-                last = {} if given.batch_size is None else {"drop_last": given.drop_last and not self.whole}
-                self._loader = DataLoader(**how, batch_size=self._block_size(), **last)
-            elif given.batch_sampler is None:
-                self._loader = DataLoader(**how, batch_size=None, sampler=self._indices)
-            else:
-                self._loader = DataLoader(**how, batch_sampler=self._indices)
-        return self._loader
+        given = self.reference
+        how = {"dataset": self._rows, "collate_fn": self.reader, "generator": given.generator, "timeout": given.timeout,
+               "num_workers": given.num_workers, "worker_init_fn": given.worker_init_fn, "in_order": given.in_order,
+               "multiprocessing_context": given.multiprocessing_context, "prefetch_factor": given.prefetch_factor,
+               "persistent_workers": given.persistent_workers}  # fmt: skip
+        if self.streaming:
+            last = {} if given.batch_size is None else {"drop_last": given.drop_last and not self.whole}
+            return DataLoader(**how, batch_size=self._block_size(), **last)
+        if given.batch_sampler is None:
+            return DataLoader(**how, batch_size=None, sampler=self._indices)
+        listed = isinstance(self._rows, (list, tuple)) and len(self._rows) > 0 and (not self.reader.collate_here or self.reader.pads(self._rows[0]))
+        self._indices.group = _GROUP if (listed or isinstance(self._rows, ArrowRows)) and draws_at_once(self._indices.sampler) else 0
+        if self.overlap and not given.num_workers and self._indices.group and isinstance(self._rows, ArrowRows) and self.reader.encodes(self._rows.names):
+            how |= {"dataset": Draws(len(self._rows)), "collate_fn": list}
+        return DataLoader(**how, batch_sampler=self._indices)
 
     def _index_sampler(self):
         sampler = self.reference.batch_sampler
@@ -123,7 +178,7 @@ class Source:
         return size if size is None or not self.whole else size * max(_BLOCK // size, 1)
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, "_loader": None, "_blocks_iter": None}
+        return {**self.__dict__, "_loader": None, "_groups": None, "_rows": None}
 
     def state_dict(self) -> dict:
         if self._resume is not None:  # loaded and not begun
@@ -142,7 +197,7 @@ class Source:
             "total": self.total,
             "at_start": self._at_start,
             "at_first_draw": None if self._indices is None else self._indices.at_first_draw,
-            "now": _random_states(self.reference, own_only=True),
+            "now": states_of(self.reference, own_only=True),
         }
 
     def load_state_dict(self, state: dict, *, running: bool) -> None:
@@ -150,80 +205,15 @@ class Source:
         check_same("streaming", state["length"] is None, self.streaming)
         if not self.streaming:
             check_same("data set length", state["length"], len(self.reference.dataset))
-        check_same("generators", len(state["now"]), len(_generators(self.reference)))
+        check_same("generators", len(state["now"]), len(generators_of(self.reference)))
         if self.streaming:
             check_same("num_workers (which rows of a stream come when depends on it)", state["num_workers"], self.reference.num_workers)
         self.total = state["total"]
-        self._blocks_iter, self._loader = None, None
+        self._groups, self._loader = None, None
         self._resume = dict(state) if running else None
         self.rows = state["rows"]
         if not running:
-            _set_random_states(self.reference, state["now"])
-
-
-class _Indices:
-    """Draws index batches from a sampler, remembers them until their block arrives, and can begin in the middle."""
-
-    def __init__(self, sampler: Any, generators: list[torch.Generator], *, ordered: bool):
-        self.sampler, self.generators, self.ordered = sampler, generators, ordered
-        self.at_first_draw: list | None = None
-        self._drawn: deque = deque()
-        self._pass_over, self._states = 0, None
-
-    def resume(self, blocks: int, states: list | None) -> None:
-        self._pass_over, self._states = blocks, states
-
-    def __len__(self) -> int:
-        return len(self.sampler)
-
-    def __iter__(self) -> _Drawing:
-        self._drawn.clear()
-        self.at_first_draw = None
-        return _Drawing(self, iter(self.sampler))
-
-    def begin(self, draws: Any) -> None:
-        """Just before the first draw, when samplers shuffle: note the random states, or bring back those of the saved pass."""
-        if self._states is None:
-            self.at_first_draw = [torch.get_rng_state(), *(g.get_state() for g in self.generators)]
-            return
-        self.at_first_draw, states = self._states, self._states
-        for generator, state in zip(self.generators, states[1:], strict=True):
-            generator.set_state(state)
-        over, self._pass_over, self._states = self._pass_over, 0, None
-        with _global_state(states[0]):
-            for _ in range(over):
-                next(draws, None)
-
-    def ids_of(self, block: Candidates) -> np.ndarray | None:
-        """Data set indices of a block, int64 ``[n]``; None where the sampler draws no whole numbers, or blocks overtake."""
-        if not self._drawn:
-            return None
-        drawn = self._drawn.popleft()
-        if not self.ordered:
-            return None
-        ids = np.asarray(drawn if isinstance(drawn, (list, tuple)) else [drawn])
-        return ids.astype(np.int64) if ids.dtype.kind in "iu" and ids.shape == (len(block),) else None
-
-    def note(self, drawn: Any) -> None:
-        self._drawn.append(drawn)
-
-
-class _Drawing:
-    """One pass over a sampler."""
-
-    def __init__(self, indices: _Indices, draws: Any):
-        self.indices, self.draws, self.begun = indices, draws, False
-
-    def __iter__(self) -> _Drawing:
-        return self
-
-    def __next__(self) -> Any:
-        if not self.begun:
-            self.begun = True
-            self.indices.begin(self.draws)
-        drawn = next(self.draws)
-        self.indices.note(drawn)
-        return drawn
+            set_states(self.reference, state["now"])
 
 
 def _length(reference: DataLoader, whole: bool) -> int | None:
@@ -240,40 +230,3 @@ def _length(reference: DataLoader, whole: bool) -> int | None:
     dropping = reference.drop_last or getattr(reference.batch_sampler, "drop_last", False)
     size = getattr(reference.batch_sampler, "batch_size", None)
     return length - length % size if dropping and size and not (whole and reference.batch_size is not None) else length
-
-
-def _generators(reference: DataLoader) -> list[torch.Generator]:
-    """Every generator of the user's that a pass draws from, each once."""
-    found, holder = [reference.generator], reference.sampler if reference.batch_sampler is None else reference.batch_sampler
-    while holder is not None:
-        found.append(getattr(holder, "generator", None))
-        holder = getattr(holder, "sampler", None)
-    return list({id(g): g for g in found if isinstance(g, torch.Generator)}.values())
-
-
-def _random_states(reference: DataLoader, own_only: bool = False) -> list:
-    states = [generator.get_state() for generator in _generators(reference)]
-    return states if own_only else [torch.get_rng_state(), *states]
-
-
-def _set_random_states(reference: DataLoader, states: list) -> None:
-    for generator, state in zip(_generators(reference), states, strict=True):
-        generator.set_state(state)
-
-
-@contextmanager
-def _restored(reference: DataLoader, states: list):
-    """The random states of a saved pass: the user's generators keep going from there, torch's global one is put back."""
-    _set_random_states(reference, states[1:])
-    with _global_state(states[0]):
-        yield
-
-
-@contextmanager
-def _global_state(state: torch.Tensor):
-    before = torch.get_rng_state()
-    torch.set_rng_state(state)
-    try:
-        yield
-    finally:
-        torch.set_rng_state(before)

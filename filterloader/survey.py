@@ -33,11 +33,11 @@ class Survey:
     Attributes: ``examples``, how many there are.
     """
 
-    def __init__(self, policy: Any, source: Source, collate: Callable, *, features: Callable | None, score_fn: Callable | None,
-                 size: int | None, ledger: Ledger):  # fmt: skip
+    def __init__(self, policy: Any, source: Source, collate: Callable, *, features: Callable | None,
+                 finish: Callable[[Candidates], Candidates], score_fn: Callable | None, size: int | None, ledger: Ledger):  # fmt: skip
         self.policy, self.ledger = policy, ledger
         self._source, self._collate, self._features = source, collate, features
-        self._score_fn, self._size = score_fn, size or 32
+        self._finish, self._score_fn, self._size = finish, score_fn, size or 32
 
     @property
     def examples(self) -> int:
@@ -66,6 +66,7 @@ class Survey:
             yield block, self._score(block) if scoring else None
 
     def _score(self, block: Candidates) -> Any:
+        block = self._finish(block)
         lengths = block.lengths
         order = np.arange(len(block)) if lengths is None else np.argsort(lengths, kind="stable")
         parts = []

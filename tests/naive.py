@@ -121,9 +121,18 @@ def take_rows(values, offsets, index):
     return np.concatenate([np.zeros(0, values.dtype), *rows]), np.cumsum([0, *map(len, rows)])
 
 
-def pad_rows(values, offsets, out, left):
+def longest(offsets):
+    return max(np.diff(offsets), default=0)
+
+
+def pad_rows(values, offsets, out, fill, left):
+    out[:] = fill
     for padded, row in zip(out, np.split(values, offsets[1:-1]), strict=True):
         padded[len(padded) - len(row) if left else 0 :][: len(row)] = row
+
+
+def mask_rows(offsets, out, left):
+    pad_rows(np.ones(offsets[-1], int), offsets, out, 0, left)
 
 
 def cross_labels(ids, offsets, labels, stride, n_features):

@@ -21,7 +21,7 @@ from filterloader import (
 )
 from filterloader import hook as hook_module
 from filterloader import ledger as ledger_module
-from filterloader import loader as loader_module
+from filterloader import screening as screening_module
 from filterloader.candidates import Bag, Candidates, Ragged
 from filterloader.ledger import Ledger
 from tests.conftest import losses_of, sentences, train
@@ -40,7 +40,7 @@ class Clock:
 
     def __init__(self, monkeypatch):
         self.now = 1000.0
-        for module in (ledger_module, loader_module, hook_module):
+        for module in (ledger_module, screening_module, hook_module):
             monkeypatch.setattr(module, "perf_counter", lambda: self.now)
 
     def turn(self, seconds):

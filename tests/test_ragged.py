@@ -32,11 +32,15 @@ def test_take_rows(lists, data):
 @given(rows, st.booleans(), st.sampled_from([np.int64, np.float32]))
 def test_pad_rows(lists, left, dtype):
     values, offsets = as_ragged(lists, dtype)
-    width = max(map(len, lists))
-    ref, comp = np.full((2, len(lists), width), -1, dtype)
-    naive.pad_rows(values, offsets, ref, left)
-    ragged.pad_rows(values, offsets, comp, left)
-    assert np.array_equal(ref, comp)
+    assert (width := ragged.longest(offsets)) == naive.longest(offsets) == max(map(len, lists))
+    for extra in (0, 3):
+        ref, comp = np.full((2, len(lists), width + extra), -7, dtype)
+        naive.pad_rows(values, offsets, ref, -1, left)
+        ragged.pad_rows(values, offsets, comp, -1, left)
+        assert np.array_equal(ref, comp)
+        naive.mask_rows(offsets, ref, left)
+        ragged.mask_rows(offsets, comp, left)
+        assert np.array_equal(ref, comp)
 
 
 @settings(max_examples=60, deadline=None)

@@ -22,8 +22,17 @@ def take_rows(values, offsets, index):
 
 
 @njit(cache=True)
-def pad_rows(values, offsets, out, left):
-    """Write each ragged row into its row of ``out`` (already filled with the padding), at its left or right end."""
+def longest(offsets):
+    """Length of the longest row."""
+    most = 0
+    for i in range(offsets.size - 1):
+        most = max(most, offsets[i + 1] - offsets[i])
+    return most
+
+
+@njit(cache=True)
+def pad_rows(values, offsets, out, fill, left):
+    """Write each ragged row into its row of ``out``, at its left or right end, and ``fill`` into the rest."""
     width = out.shape[1]
     for i in range(offsets.size - 1):
         start = offsets[i]
@@ -31,6 +40,21 @@ def pad_rows(values, offsets, out, left):
         at = width - length if left else 0
         for j in range(length):
             out[i, at + j] = values[start + j]
+        for j in range(0, at):
+            out[i, j] = fill
+        for j in range(at + length, width):
+            out[i, j] = fill
+
+
+@njit(cache=True)
+def mask_rows(offsets, out, left):
+    """1 where a padded row holds a value, else 0."""
+    width = out.shape[1]
+    for i in range(offsets.size - 1):
+        length = offsets[i + 1] - offsets[i]
+        at = width - length if left else 0
+        for j in range(width):
+            out[i, j] = 1 if at <= j < at + length else 0
 
 
 @njit(cache=True)

@@ -1,0 +1,101 @@
+"""Indices: draws index batches from a sampler, remembers them until their rows arrive, and can begin in the middle."""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import BatchSampler, DistributedSampler, RandomSampler, SequentialSampler, SubsetRandomSampler, WeightedRandomSampler
+
+from filterloader.randomness import global_state
+
+
+class Indices:
+    """A batch sampler for the inner ``DataLoader``.
+
+    sampler: the one to draw from. generators: those it may draw with. ordered: whether rows arrive in the order they were
+    drawn. group: rows to ask for at once, as one flat list; 0: every draw by itself.
+    """
+
+    def __init__(self, sampler: Any, generators: list[torch.Generator], *, ordered: bool):
+        self.sampler, self.generators, self.ordered = sampler, generators, ordered
+        self.group = 0
+        self.at_first_draw: list | None = None
+        self._drawn: deque[list] = deque()
+        self._pass_over, self._states = 0, None
+
+    def resume(self, blocks: int, states: list | None) -> None:
+        """Begin the next pass after ``blocks`` draws, with the random states that were noted before the first."""
+        self._pass_over, self._states = blocks, states
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __iter__(self) -> _Drawing:
+        self._drawn.clear()
+        self.at_first_draw = None
+        return _Drawing(self, iter(self.sampler))
+
+    def begin(self, draws: Any) -> None:
+        """Just before the first draw, when samplers shuffle: note the random states, or bring back those of the saved pass."""
+        if self._states is None:
+            self.at_first_draw = [torch.get_rng_state(), *(g.get_state() for g in self.generators)]
+            return
+        self.at_first_draw, states = self._states, self._states
+        for generator, state in zip(self.generators, states[1:], strict=True):
+            generator.set_state(state)
+        over, self._pass_over, self._states = self._pass_over, 0, None
+        with global_state(states[0]):
+            for _ in range(over):
+                next(draws, None)
+
+    def next_group(self, draws: Any) -> Any:
+        drawn = [next(draws)]
+        if self.group:
+            rows = len(drawn[0])
+            while rows < self.group and (more := next(draws, None)) is not None:
+                drawn.append(more)
+                rows += len(more)
+        self._drawn.append(drawn)
+        return list(chain.from_iterable(drawn)) if len(drawn) > 1 else drawn[0]
+
+    def arrived(self) -> list:
+        """The draws of the group that arrived now; empty where none was drawn."""
+        return self._drawn.popleft() if self._drawn else []
+
+    def ids_of(self, draws: list, n: int) -> np.ndarray | None:
+        """Data set indices of the ``n`` rows of a group, int64 ``[n]``; None where the sampler draws no whole numbers, or groups overtake."""
+        if not self.ordered or not draws:
+            return None
+        ids = np.asarray(list(chain.from_iterable(draws)) if isinstance(draws[0], (list, tuple)) else [draws[0]])
+        return ids.astype(np.int64) if ids.dtype.kind in "iu" and ids.shape == (n,) else None
+
+
+class _Drawing:
+    """One pass over a sampler."""
+
+    def __init__(self, indices: Indices, draws: Any):
+        self.indices, self.draws, self.begun = indices, draws, False
+
+    def __iter__(self) -> _Drawing:
+        return self
+
+    def __next__(self) -> Any:
+        if not self.begun:
+            self.begun = True
+            self.indices.begin(self.draws)
+        return self.indices.next_group(self.draws)
+
+
+def draws_at_once(sampler: Any) -> bool:
+    """Whether a sampler settles its order when it begins, so that drawing ahead changes nothing that anybody could see."""
+    if isinstance(sampler, (list, tuple)):
+        return all(isinstance(drawn, (list, tuple)) for drawn in sampler)
+    if type(sampler) is BatchSampler:
+        return not isinstance(sampler.sampler, BatchSampler) and draws_at_once(sampler.sampler)
+    if type(sampler) is RandomSampler:
+        return sampler.generator is None or (not sampler.replacement and sampler.num_samples <= len(sampler.data_source))
+    return type(sampler) in (SequentialSampler, SubsetRandomSampler, WeightedRandomSampler, DistributedSampler)

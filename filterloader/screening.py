@@ -1,0 +1,81 @@
+"""Screening: asks the policy what to forward and, with a score function, what to train on before batches are made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+
+from filterloader.candidates import Candidates
+from filterloader.hook import LossHook, check_sign, checked
+from filterloader.ledger import Ledger
+from filterloader.score import losses_of
+
+
+class Screening:
+    """Takes a block of candidates, gives back those that may become batches.
+
+    features: makes the bag of words; None where the policy reads none. by_example: decide on examples, else on whole blocks.
+    refilling: whether survivors are put together anew, so that some of a block may go. score_fn, collate: see
+    ``FilteringDataLoader``; batch_size: how many candidates to score at once.
+    """
+
+    def __init__(self, policy, ledger: Ledger, hook: LossHook, *, features: Callable | None, by_example: bool, refilling: bool,
+                 score_fn: Callable | None, collate: Callable[[Candidates], Any]):  # fmt: skip
+        self.policy, self.ledger, self.hook = policy, ledger, hook
+        self.features, self.by_example, self.refilling = features, by_example, refilling
+        self.score_fn, self.collate = score_fn, collate
+        self._early = getattr(features, "reads", "tokens") == "texts"
+
+    def screen(self, block: Candidates) -> Candidates | None:
+        """What the policy lets through: survivors of the block, or the block as one candidate (None if it is screened out)."""
+        if self.features is not None:
+            start = perf_counter()
+            block.bag = self.features(block)
+            if self._early:
+                block.sizes = np.diff(block.bag.offsets)
+            self.ledger.spent("predictor_s", perf_counter() - start)
+        asked = block if self.by_example else block.as_one()
+        start = perf_counter()
+        weights = checked(self.policy.screen(asked), len(asked), self.policy, "screen")
+        self.ledger.spent("predictor_s", perf_counter() - start)
+        keep = weights > 0
+        whole = bool(keep.all())
+        if not whole and not self.refilling and self.by_example:
+            raise ValueError(f"{self.policy!r} has gates_forward=False, yet its screen dropped candidates; set gates_forward = True")
+        self.ledger.screened(asked, None if whole else keep)
+        asked.weights = weights
+        if not self.refilling:
+            return asked if whole else None
+        return asked if whole else asked.take(np.flatnonzero(keep))
+
+    def score(self, survivors: Candidates, batch_size: int, finish: Callable[[Candidates], Candidates]) -> Candidates:
+        """With a ``score_fn`` and an open backward gate: judge now, so that only what is kept goes into the refill."""
+        if self.score_fn is None or not getattr(self.policy, "gates_backward", True):
+            return survivors
+        survivors = finish(survivors)
+        parts = [survivors.take(np.arange(at, min(at + batch_size, len(survivors)))) for at in range(0, len(survivors), batch_size)]
+        return Candidates.concat([self._judge(part) for part in parts]) if parts else survivors
+
+    def _judge(self, candidates: Candidates) -> Candidates:
+        start = perf_counter()
+        with torch.no_grad():
+            losses = losses_of(self.score_fn(self.collate(candidates)), candidates)
+        self.ledger.spent("score_s", perf_counter() - start)
+        self.ledger.count(scored=len(candidates))
+        check_sign(losses)
+        known = np.flatnonzero(np.isfinite(losses))
+        if known.size < len(candidates):
+            self.hook.note_nonfinite(len(candidates) - known.size)
+            candidates, losses = candidates.take(known), losses[known]
+        start = perf_counter()
+        if known.size:
+            weights = checked(self.policy.judge(candidates, np.maximum(losses, 0)), len(candidates), self.policy, "judge")
+            candidates.weights, candidates.judged = candidates.weights * weights, np.ones(len(candidates), bool)
+        self.ledger.spent("predictor_s", perf_counter() - start)
+        kept = np.flatnonzero(candidates.weights)
+        self.ledger.count(scored_out=losses.size - kept.size)
+        return candidates.take(kept)
