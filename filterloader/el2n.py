@@ -69,6 +69,13 @@ def scores_of(scores: Any, candidates: Candidates, *, score: str = "el2n", joint
     return el2n(scores, _class_labels(candidates))
 
 
+def check_joint(joint: Any) -> str | None:
+    """``joint`` where it is None or one of ``JOINT``; else raises ValueError."""
+    if joint is not None and joint not in JOINT:
+        raise ValueError(f"joint={joint!r} is not known; choose None or one of {', '.join(map(repr, JOINT))}")
+    return joint
+
+
 def _errors(logits: torch.Tensor, labels: Any, ndim: int, what: str) -> torch.Tensor:
     """Squared distance of each prediction from its label, float64 ``[…]``; 0 where the label is ignored (slots only)."""
     labels = torch.as_tensor(labels)

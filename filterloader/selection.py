@@ -10,7 +10,6 @@ import numpy as np
 
 from filterloader.candidates import Candidates
 from filterloader.kernels import proxy as kernel
-from filterloader.policies.protocol import everything
 from filterloader.settings import share
 
 _PART = 8192  # examples among which k-centres looks for its centres
@@ -29,7 +28,7 @@ class Selection:
     def weights(self, candidates: Candidates) -> np.ndarray:
         """1 for what is chosen, else 0, float32 ``[n]``."""
         if self.chosen is None:
-            return everything(candidates)
+            return np.ones(len(candidates), np.float32)
         if not candidates.indexed or candidates.merged > 1:
             raise ValueError(
                 f"{self.owner} needs examples by index, and these come without: use granularity='example', a sampler that draws whole "

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from filterloader import selection
 from filterloader.candidates import Candidates
-from filterloader.el2n import JOINT, JOINT_RETURNS, RETURNS, scores_of
+from filterloader.el2n import JOINT_RETURNS, RETURNS, check_joint, scores_of
 from filterloader.policies.protocol import everything
 from filterloader.settings import check_same, paste, real, share, whole
 
@@ -151,9 +149,3 @@ class DynamicEL2N:
         self._selection.load_state_dict(state["selection"])
         self._passes, self._chosen_at = int(state["passes"]), state["chosen_at"]
         self._mean, self._variance = (None if state[name] is None else np.array(state[name], np.float32) for name in ("mean", "variance"))
-
-
-def check_joint(joint: Any) -> str | None:
-    if joint is not None and joint not in JOINT:
-        raise ValueError(f"joint={joint!r} is not known; choose None or one of {', '.join(map(repr, JOINT))}")
-    return joint

@@ -6,8 +6,7 @@ import numpy as np
 
 from filterloader import selection
 from filterloader.candidates import Candidates
-from filterloader.el2n import JOINT_RETURNS, RETURNS, scores_of
-from filterloader.policies.dynamic_el2n import check_joint
+from filterloader.el2n import JOINT_RETURNS, RETURNS, check_joint, scores_of
 from filterloader.policies.protocol import everything
 from filterloader.settings import check_same, paste, share, whole
 
