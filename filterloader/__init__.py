@@ -8,14 +8,18 @@ from filterloader.policies import (
     AutoAssist,
     AutoThreshold,
     ClassBalanced,
+    DynamicEL2N,
     FixedThreshold,
     InfoBatch,
     Random,
+    SelectionViaProxy,
     SelectiveBackprop,
+    StaticEL2N,
     ThreeStage,
     TrainAll,
 )
 from filterloader.progress import progress_bar
+from filterloader.proxy import LinearProxy
 from filterloader.schedule import get_scheduler
 from filterloader.threshold import MovingAverageThreshold
 
@@ -25,14 +29,18 @@ __all__ = [
     "AutoThreshold",
     "BernoulliNB",
     "ClassBalanced",
+    "DynamicEL2N",
     "FilteringDataLoader",
     "FixedThreshold",
     "InfoBatch",
+    "LinearProxy",
     "LogisticRegression",
     "MovingAverageThreshold",
     "MultinomialNB",
     "Random",
+    "SelectionViaProxy",
     "SelectiveBackprop",
+    "StaticEL2N",
     "ThreeStage",
     "TrainAll",
     "get_scheduler",

@@ -38,7 +38,7 @@ def check(dataset: Any, tokenizer: Any, text: Any, label: Any, policy: Any, gran
         raise TypeError(f"label must be the name of one column or None, got {label!r}")
     if granularity not in GRANULARITIES:
         raise ValueError(f"granularity={granularity!r} is not known; choose 'example' or 'batch'")
-    if granularity == "batch" and getattr(policy, "needs_examples", False):
+    if granularity not in getattr(policy, "granularities", GRANULARITIES):
         raise ValueError(
             f"{type(policy).__name__} knows examples by their label or index, and a whole batch has neither; it needs "
             "granularity='example'. Random, AutoThreshold, FixedThreshold and ThreeStage decide on batches"

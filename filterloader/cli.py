@@ -182,7 +182,7 @@ def _configured(name: str, options: list[str], *, warmup: float | None, epochs: 
     kind = POLICIES[name]
     parameters = inspect.signature(kind.__init__).parameters
     known = [setting for setting in parameters if setting not in ("self", "args", "kwargs")]
-    settings: dict[str, Any] = dict(REQUIRED.get(name, {}))
+    settings: dict[str, Any] = {"keep": 0.3} if "keep" in known else dict(REQUIRED.get(name, {}))
     if "epochs" in known:
         settings["epochs"] = epochs
     if warmup is not None and "warmup" in known and isinstance(parameters["warmup"].default, float):
@@ -209,6 +209,8 @@ def _legend(rows: list[dict], seeds: int) -> str:
 def _cost(result) -> str:
     """What the filter itself cost, and how often it was wrong where that was looked into."""
     line = f"{result.policy}, seed {result.seed}: loader, predictor and hook took {100 * result.scalars['overhead_s'] / result.wall_s:.1f} % of its time"
+    if result.scalars.get("survey_s"):
+        line += f", its looks over the whole data set {100 * result.scalars['survey_s'] / result.wall_s:.1f} %"
     audited = result.scalars.get("audited", 0)
     if audited:
         line += f"; of {audited:.0f} audited skips {100 * result.scalars['false_skip_rate']:.0f} % had a high loss after all"

@@ -31,7 +31,8 @@ class Batch(dict):
 class Collator:
     """Makes a batch of candidates: padded columns, or the user's collate function over the untouched rows.
 
-    Padding follows the tokenizer (pad ids, side) or, without one, is 0 on the right. Dtypes: int64, real numbers float32.
+    Padding follows the tokenizer (pad ids, side) or, without one, is 0 on the right; ``labels``, and columns whose name ends in
+    ``_labels``, are padded with -100. Dtypes: int64, real numbers float32.
     """
 
     def __init__(self, *, tokenizer, label, collate_fn, single, pin_memory):
@@ -87,7 +88,7 @@ class Collator:
         if values is None:
             ragged.mask_rows(offsets, out, self.left)
         else:
-            ragged.pad_rows(values, offsets, out, self.fill.get(name, 0), self.left)
+            ragged.pad_rows(values, offsets, out, self.fill.get(name, _FILL["labels"] if name.endswith("_labels") else 0), self.left)
         return tensor
 
 

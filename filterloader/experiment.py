@@ -57,6 +57,7 @@ def train(model, tokenizer, rows: Sequence, policy, recipe: Recipe, *, seed: int
     loader = FilteringDataLoader(
         rows, tokenizer=tokenizer, text=recipe.text, label=recipe.label, batch_size=recipe.batch_size, shuffle=True,
         policy=policy, granularity=recipe.granularity, seed=seed, buffer_batches=8,
+        score_fn=_scoring(model, device) if hasattr(policy, "survey") and getattr(policy, "survey_scores", True) else None,
     )  # fmt: skip
     if log is not None:
         loader.ledger.log_to(log, policy=_name(policy), seed=seed)
@@ -114,7 +115,7 @@ def compare(
     accuracy of each untrained model.
     """
     results, bases, train_rows, test_rows = [], [], list(train_rows), list(test_rows)
-    _warm_up(*make(seeds[0]), train_rows[:64], recipe)
+    _warm_up(*make(seeds[0]), train_rows[:64], recipe, policy())
     for seed in seeds:
         tokenizer, fresh = make(seed)
         fresh.to(_device())
@@ -160,6 +161,18 @@ def rows(results: Sequence[Result], bases: Sequence[float]) -> list[dict[str, An
     return table
 
 
+def _scoring(model, device: torch.device) -> Callable:
+    """batch -> logits, with dropout off."""
+
+    def score(batch):
+        model.eval()
+        logits = model(**{name: tensor.to(device) for name, tensor in batch.items() if name != "labels"}).logits
+        model.train()
+        return logits
+
+    return score
+
+
 def _device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -168,10 +181,10 @@ def _agot(accuracy: float, base: float, full: float, t_norm: float) -> float | N
     return None if full == base else metrics.agot(accuracy, base, full, t_norm)
 
 
-def _warm_up(tokenizer, model, rows: Sequence, recipe: Recipe) -> None:
+def _warm_up(tokenizer, model, rows: Sequence, recipe: Recipe, chosen: Any) -> None:
     """Compile the kernels and wake the libraries, so that whoever runs first does not pay for all."""
     with torch.random.fork_rng():
-        for policy in (POLICIES[BASELINE](), POLICIES["three_stage"](warmup=0, alt=100.0, window=1)):
+        for policy in (POLICIES[BASELINE](), POLICIES["three_stage"](warmup=0, alt=100.0, window=1), *([chosen] if hasattr(chosen, "survey") else [])):
             train(copy.deepcopy(model), tokenizer, rows, policy, recipe, seed=0)
 
 

@@ -14,10 +14,10 @@ from filterloader import metrics
 from filterloader.candidates import Candidates
 
 _COUNTS = (
-    "seen", "screened_out", "forwarded", "backwarded", "scored", "scored_out", "batches", "reports", "unreported", "nonfinite",
+    "seen", "screened_out", "forwarded", "backwarded", "scored", "scored_out", "surveyed", "batches", "reports", "unreported", "nonfinite",
     "tokens_seen", "tokens_screened_out", "tokens_forwarded", "tokens_backwarded", "examples_run_back", "tokens_run_back",
 )  # fmt: skip
-_TIMES = ("loader_s", "predictor_s", "score_s", "hook_s", "forward_s", "backward_s", "other_s")
+_TIMES = ("loader_s", "predictor_s", "score_s", "survey_s", "hook_s", "forward_s", "backward_s", "other_s")
 _NEARLY_NOTHING_KEPT = 0.03  # what audits alone would let through counts as nothing
 _WATCHED = 4096  # candidates between two looks at the share that is dropped
 
@@ -28,6 +28,7 @@ class Ledger:
     Time in a pass is split at the loader's own doors: inside ``next(loader)`` is ``loader_s`` (with ``predictor_s`` inside
     the policy and ``score_s`` inside ``score_fn`` taken out), from there to ``report`` is ``forward_s``, inside ``report``
     is ``hook_s``, and from a report that returned a loss to the next batch is ``backward_s`` (the optimizer's step with it).
+    A survey of the whole data set before a pass, with all that the policy makes of it, is ``survey_s``.
     Whatever else a loop does between those doors is counted with them. On a GPU, work that nobody waits for is counted where
     the next wait is.
 
@@ -54,7 +55,7 @@ class Ledger:
     # -- time ----------------------------------------------------------------------------------------------------------
 
     def enter(self, door: str) -> None:
-        """The loop comes in: ``"loader"`` or ``"hook"``. What passed since it last went out is the loop's own time."""
+        """The loop comes in: ``"loader"``, ``"survey"`` or ``"hook"``. What passed since it last went out is the loop's own time."""
         now = perf_counter()
         gap = now - self._since
         if self._door is not None:
@@ -64,9 +65,9 @@ class Ledger:
 
     def leave(self, door: str | None) -> None:
         """The loop goes out: of ``"loader"`` with a batch, of the hook with a loss (``"backward"``) or with None
-        (``"skipped"``), or out of the pass (None)."""
+        (``"skipped"``), or out of the survey or the pass (None)."""
         now = perf_counter()
-        self._t["hook_s" if door in ("backward", "skipped") else "loader_s"] += now - self._since
+        self._t[self._inside] += now - self._since
         self._door, self._since = door, now
 
     def spent(self, kind: str, seconds: float) -> None:
@@ -132,7 +133,8 @@ class Ledger:
     def scalars(self) -> dict[str, float]:
         """Everything as a flat dict of numbers; ``nan`` where something was not measured yet.
 
-        Counts are examples (``scored_out``: what a ``score_fn`` forwarded and the policy dropped; ``seen``, ``screened_out``, ``forwarded``, ``backwarded``, …) and tokens; times are seconds.
+        Counts are examples (``scored_out``: what a ``score_fn`` forwarded and the policy dropped; ``surveyed``: forward passes of
+        surveys, which both times below include; ``seen``, ``screened_out``, ``forwarded``, ``backwarded``, …) and tokens; times are seconds.
         ``forwarded_share`` and ``backwarded_share`` are of what was seen. ``t_norm_modelled`` is the paper's time (§5.1) with
         this run's own forward and backward time an example; ``t_norm_measured`` is this run's wall-clock over what training
         on everything would have cost at this run's own time a token; ``saved_s`` is the difference. All three hold within
@@ -148,7 +150,7 @@ class Ledger:
         everything = self._cost_of_everything()
         modelled = float("nan")
         if t_f > 0 and t_b > 0 and n["seen"] and alpha_b + alpha_fb <= 1:
-            modelled = metrics.modelled_t_norm(alpha_b, alpha_fb, t_f, t_b)
+            modelled = metrics.modelled_t_norm(alpha_b, alpha_fb, t_f, t_b) + n["surveyed"] / seen * t_f / (t_f + t_b)
         energy = metrics.energy_kwh(wall / 3600, **self.power)
         return {
             **n,

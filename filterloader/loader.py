@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from filterloader import arguments
+from filterloader import arguments, survey
 from filterloader.candidates import Candidates
 from filterloader.collate import Batch, Collator
 from filterloader.features import features_of
@@ -46,9 +46,11 @@ class FilteringDataLoader:
     policy: what to train on; None is ``ThreeStage()``. granularity: ``"example"`` screens examples and refills dense batches
     of similar length; ``"batch"`` asks whether to yield each batch as it stands. features: what counts as a word: ``"auto"``,
     ``"tokens"``, ``"tokens*label"`` (``TokenFeatures``), ``"words"``, ``"words*label"``, ``"words+bigrams"``, ``"words+bigrams*label"``
-    (``WordFeatures``: raw text, so that only survivors are tokenized) or a function ``Candidates -> Bag``; None leaves it to the policy. score_fn: ``batch -> losses [batch] or logits [batch, classes]``, run without gradients on what passed
-    the screening: the backward gate then decides before the refill, so that every batch is dense. seed: of shuffling and of
-    the policy; None: the generator's, else torch's. total_examples: length of a stream that does not know its own.
+    (``WordFeatures``: raw text, so that only survivors are tokenized) or a function ``Candidates -> Bag``; None leaves it to the
+    policy. score_fn: ``batch -> losses [batch] or logits [batch, classes]``, run without gradients on what passed the screening:
+    the backward gate then decides before the refill, so that every batch is dense. Policies that look over the whole data set
+    before a pass score it with this, and say what it must return. seed: of shuffling and of the policy; None: the generator's,
+    else torch's. total_examples: length of a stream that does not know its own.
     buffer_batches: batches of survivors held back to group similar lengths; None is 8 where the policy filters, and 0, batches
     as the sampler made them, where it does not.
 
@@ -135,6 +137,11 @@ class FilteringDataLoader:
             thread=ThreadPoolExecutor(1, thread_name_prefix="filterloader-tokenize") if overlap and self._reader.reads == "texts" else None,
         )  # fmt: skip
         self.ledger = Ledger(self.policy)
+        survey.check(self.policy, self._source, features=self.features, score_fn=score_fn)
+        self._survey = survey.Survey(
+            self.policy, self._source, self._collate, features=words, finish=self._reader.tokenized, score_fn=score_fn,
+            size=self._buffer.batch_size if self._buffer.fixed else None, ledger=self.ledger,
+        )  # fmt: skip
         self.hook = LossHook(self.policy, self.ledger, granularity=granularity, single=single, after_report=self._note_report)
         self._screening = Screening(
             self.policy, self.ledger, self.hook, features=words, by_example=granularity == "example", refilling=self._refilling,
@@ -164,12 +171,14 @@ class FilteringDataLoader:
             self.hook.begin_pass(broken_off=self._running)
             if self._running:
                 self._consumed_before += self._place()
+                self._running = False
             self._buffer.clear()
             self._held = None
-            self._source.start()
-            self._running, self._exhausted = True, False
             if hasattr(self.policy, "begin_pass"):
                 self.policy.begin_pass()
+            self._survey.before_pass()
+            self._source.start()
+            self._running, self._exhausted = True, False
         self._pass = _Pass(self)
         return self._pass
 

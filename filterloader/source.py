@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -143,6 +144,14 @@ class Source:
         table = arrow_table(given.dataset)
         names = None if table is None else self.reader.columns_of(table)
         return given.dataset if names is None else ArrowRows(given.dataset, table, names)
+
+    def aside(self) -> Source:
+        """The same rows, to be read beside a pass: with their payload, whatever the pass makes of its own."""
+        beside = copy(self)
+        beside.reader = copy(self.reader)
+        beside.reader.collate_here = beside.reader.single = False
+        beside._rows = beside._readable()
+        return beside
 
     def _inner(self) -> DataLoader:
         given = self.reference

@@ -42,8 +42,7 @@ def sentences(n, seed=0, hard=0.3):
 
 def everywhere(policies):
     """``(name, granularity)`` for each of a dict of functions that make a policy, where it can decide."""
-    only_examples = {name for name, make in policies.items() if getattr(make(), "needs_examples", False)}
-    return [(name, g) for name in policies for g in ("example", "batch") if not (g == "batch" and name in only_examples)]
+    return [(name, g) for name, make in policies.items() for g in getattr(make(), "granularities", ("example", "batch"))]
 
 
 def losses_of(batch, floor=0.05, top=2.0):

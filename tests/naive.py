@@ -163,3 +163,45 @@ def cross_labels(ids, offsets, labels, stride, n_features):
 
 def fold(ids, n_features):
     return ids % n_features
+
+
+# --- kernels/proxy.py: a row is a list of embeddings, the gradient as in the textbook
+
+
+def embeddings(ids, words, pairs):
+    """The rows of the tables that a row of words means, as views."""
+    own = [(words, i) for i in ids.tolist()]
+    if len(pairs):
+        own += [(pairs, (a * 116_003_821 + b) % len(pairs)) for a, b in zip(ids[:-1].tolist(), ids[1:].tolist())]
+    return own
+
+
+def embed(ids, offsets, words, pairs):
+    """Mean embeddings."""
+    rows = [embeddings(row, words, pairs) for row in np.split(ids, offsets[1:-1])]
+    return np.array([np.mean([t[i] for t, i in row], axis=0) if row else np.zeros(words.shape[1]) for row in rows])
+
+
+def learn(ids, offsets, classes, order, words, pairs, heads, rates):
+    """Gradient descent on the cross entropy of softmax(heads @ mean), one row a step."""
+    right = np.zeros(len(order), bool)
+    for rate, row in zip(np.linspace(*rates, len(order), endpoint=False), order):
+        own = embeddings(ids[offsets[row] : offsets[row + 1]], words, pairs)
+        mean = np.mean([t[i] for t, i in own], axis=0, dtype=np.float64) if own else np.zeros(words.shape[1])
+        odds = heads.astype(np.float64) @ mean
+        right[row] = odds.argmax() == classes[row]
+        error = np.exp(odds - odds.max()) / np.exp(odds - odds.max()).sum() - np.eye(len(odds))[classes[row]]
+        pull = heads.astype(np.float64).T @ error
+        heads -= (rate * np.outer(error, mean)).astype(heads.dtype)
+        for table, i in own:
+            table[i] -= (rate * pull / len(own)).astype(table.dtype)
+    return right
+
+
+def farthest_first(points, k):
+    chosen = [0]
+    while len(chosen) < k:
+        distances = np.linalg.norm(points[:, None] - points[chosen][None], axis=-1).min(axis=1)
+        distances[chosen] = -1
+        chosen.append(int(distances.argmax()))
+    return np.array(chosen)

@@ -131,6 +131,17 @@ def test_the_help_names_every_policy():
     assert f"{', '.join(POLICIES)} (default: three_stage)" in " ".join(call("train", "--help").out.split())
 
 
+@pytest.mark.parametrize("policy, looks", [("selection_via_proxy", 0), ("static_el2n", 1), ("dynamic_el2n", 1)])
+def test_policies_that_look_over_the_whole_data_set_first(data, tmp_path, policy, looks):
+    ran = call("train", "--data", data, *TINY, "--epochs", 2, "--policy", policy, "--out", tmp_path)
+    assert ran.code == 0 and [line.split()[0] for line in ran.out.splitlines()[1:]] == ["train_all", policy, "random"]
+    assert "its looks over the whole data set" in ran.err
+    scalars = report.read_run(tmp_path / f"{policy}-seed0.jsonl").end
+    examples = scalars["seen"] // 2
+    assert scalars["surveyed"] == looks * examples
+    assert scalars["forwarded"] == round(0.3 * examples) + (examples if looks else round(0.3 * examples))
+
+
 @pytest.mark.parametrize("policy, printed", [("train_all", ["train_all"]), ("random", ["train_all", "random"])])
 def test_the_controls_are_not_run_twice(data, tmp_path, policy, printed):
     ran = call("train", "--data", data, *TINY, "--policy", policy, "--out", tmp_path)

@@ -12,11 +12,14 @@ from filterloader import (
     AutoAssist,
     AutoThreshold,
     ClassBalanced,
+    DynamicEL2N,
     FilteringDataLoader,
     FixedThreshold,
     InfoBatch,
     Random,
+    SelectionViaProxy,
     SelectiveBackprop,
+    StaticEL2N,
     ThreeStage,
     TrainAll,
 )
@@ -45,7 +48,15 @@ POLICIES = {
     "autoassist, paper": lambda: AutoAssist(warmup="paper"),
     "infobatch": lambda: InfoBatch(epochs=None),
     "selective_backprop": lambda: SelectiveBackprop(window=200, warmup=100),
+    "selection_via_proxy": lambda: SelectionViaProxy(0.4, epochs=1),
+    "static_el2n": lambda: StaticEL2N(0.4),
+    "dynamic_el2n": lambda: DynamicEL2N(0.4, tau=0, smoothing=0.8, deviations=1.0),
 }
+
+
+def logits_of(batch):
+    """What a half-trained model would say: surer of the label where the loss is low."""
+    return torch.nn.functional.one_hot(batch["labels"], 2) * (2 - losses_of(batch))[:, None]
 
 
 def through_a_file(state):
@@ -65,7 +76,10 @@ def build(tokenizer, policy, source, **kw):
         data = Stream(rows)
     else:
         data, kw = rows, {"shuffle": True, **kw}
-    return FilteringDataLoader(data, tokenizer=tokenizer, batch_size=16, policy=POLICIES[policy](), seed=5, **kw)
+    made = POLICIES[policy]()
+    if getattr(made, "survey_scores", hasattr(made, "survey")):
+        kw["score_fn"] = logits_of
+    return FilteringDataLoader(data, tokenizer=tokenizer, batch_size=16, policy=made, seed=5, **kw)
 
 
 @pytest.mark.parametrize("policy, granularity", everywhere(POLICIES))
@@ -91,7 +105,7 @@ def test_mid_pass_for_every_policy(tokenizer, policy, granularity):
 
 def same_counts(left, right):
     a, b = left.ledger.scalars(), right.ledger.scalars()
-    for name in ("seen", "screened_out", "forwarded", "backwarded", "reports", "tokens_seen", "tokens_forwarded"):
+    for name in ("seen", "screened_out", "surveyed", "forwarded", "backwarded", "reports", "tokens_seen", "tokens_forwarded"):
         assert a[name] == b[name], name
 
 

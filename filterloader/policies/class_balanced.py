@@ -32,7 +32,7 @@ class ClassBalanced:
     gates_forward = True
     gates_backward = False
     needs_words = False
-    needs_examples = True
+    granularities = ("example",)
 
     def __init__(self, keep: float, *, half_life: float | None = None, seed: int | None = None):
         self.keep = share("keep", keep, zero=False)

@@ -36,7 +36,7 @@ class InfoBatch:
     gates_forward = True
     gates_backward = False
     needs_words = False
-    needs_examples = True
+    granularities = ("example",)
 
     def __init__(self, *, epochs: int | None, prune_ratio: float = 0.5, delta: float = 0.875, seed: int | None = None):
         self.epochs = None if epochs is None else whole("epochs", epochs)
