@@ -39,8 +39,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Returns 0; 1 where a cell failed; 2 for bad input, said in one line."""
     given = parser().parse_args(arguments)
     try:
-        warnings.showwarning = lambda message, *_: say(f"note: {message}")
-        return go(given)
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: say(f"note: {message}")
+            return go(given)
     except (ValueError, OSError) as error:
         say(f"accuracy_time: error: {' '.join(str(error).split())}")
         return 2

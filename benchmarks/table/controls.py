@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ class Row:
         values = [cell[field] for cell in self.cells if cell.get(field) is not None]
         return float(np.mean(values)) if values else None
 
-    @property
+    @cached_property
     def accuracy(self) -> tuple[float, float, float]:
         return metrics.accuracy_interval(self.scores)
 
