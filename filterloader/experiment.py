@@ -54,17 +54,18 @@ class Result:
 
 
 def train(
-    model, tokenizer, rows: Sequence, policy, recipe: Recipe, *, seed: int, score: bool = False, losses: Callable | None = None,
+    model, tokenizer, rows: Sequence, policy, recipe: Recipe, *, seed: int, score: bool | None = None, losses: Callable | None = None,
     collate_fn: Callable | None = None, log: Path | None = None, bar: str | None = None,
 ):  # fmt: skip
     """Train ``model`` in place; returns ``(wall-clock seconds, loader)``: the seconds hold all that the policy costs.
 
-    score: give the loader the current model as its ``score_fn``. losses: ``(model, inputs) -> (losses [batch], scores)`` for
+    score: give the loader the current model as its ``score_fn``; None: where the policy surveys the data set with it. losses: ``(model, inputs) -> (losses [batch], scores)`` for
     what is no plain classifier; scores is what ``score_fn`` returns. collate_fn: the loader's. log: where the ledger writes.
     bar: its title. Parameters that ask for no gradient stay as they are.
     """
-    device, losses = next(model.parameters()).device, losses or class_losses
     start = perf_counter()
+    device, losses = next(model.parameters()).device, losses or class_losses
+    score = hasattr(policy, "survey") and getattr(policy, "survey_scores", True) if score is None else score
 
     def forward(batch):
         with autocast(recipe, device):
@@ -175,7 +176,7 @@ def compare(
     accuracy of each untrained model.
     """
     results, bases, train_rows, test_rows = [], [], list(train_rows), list(test_rows)
-    _warm_up(*make(seeds[0]), train_rows[:64], recipe)
+    _warm_up(*make(seeds[0]), train_rows[:64], recipe, policy())
     for seed in seeds:
         tokenizer, fresh = make(seed)
         fresh.to(_device())
@@ -233,10 +234,10 @@ def _agot(accuracy: float, base: float, full: float, t_norm: float) -> float | N
     return None if full == base else metrics.agot(accuracy, base, full, t_norm)
 
 
-def _warm_up(tokenizer, model, rows: Sequence, recipe: Recipe) -> None:
+def _warm_up(tokenizer, model, rows: Sequence, recipe: Recipe, chosen: Any) -> None:
     """Compile the kernels and wake the libraries, so that whoever runs first does not pay for all."""
     with torch.random.fork_rng():
-        for policy in (POLICIES[BASELINE](), POLICIES["three_stage"](warmup=0, alt=100.0, window=1)):
+        for policy in (POLICIES[BASELINE](), POLICIES["three_stage"](warmup=0, alt=100.0, window=1), *([chosen] if hasattr(chosen, "survey") else [])):
             train(copy.deepcopy(model), tokenizer, rows, policy, recipe, seed=0)
 
 

@@ -19,7 +19,8 @@ Made of `cells.jsonl` by `python benchmarks/accuracy_time.py --page --out DIR`; 
 
 - **accuracy**: on the reported split, mean over seeds, with a 95 % bootstrap interval over seeds and test examples.
 - **T_norm**: measured wall-clock over that of training on everything with the same seed; **modelled**: the paper's formula, with the
-  forward and backward times of training on everything. The model counts no scoring pass, no second forward pass, and no predictor.
+  forward and backward times of training on everything. It counts scoring the whole data set before a pass, but no predictor,
+  no proxy, and no second forward pass of what a row scored ahead and kept.
 - **forwarded**, **backwarded**: share of the stream; a row that scores ahead forwards what it keeps twice, and counts it once.
 - **minus control**: accuracy minus that of the better of two controls at the same measured wall-clock, with a 95 % paired bootstrap
   interval. An interval that holds 0 means: no difference was seen. Bold: it does not hold 0.

@@ -87,18 +87,19 @@ def measured(result: experiment.Result, loader, full: dict[str, Any] | None, epo
     """What a run measured. full: the cell that trained on everything, None where this is it.
 
     t_norm_measured: wall-clock over the full cell's. t_norm_modelled: the paper's formula, with this run's shares and the
-    full cell's time of a forward and a backward pass. cpu_s: processor time, the test included.
+    full cell's time of a forward and a backward pass, and a forward pass for each example scored before a pass. cpu_s: processor time, the test included.
     """
     scalars = result.scalars
     accuracy, low, high = metrics.accuracy_interval(result.correct)
     passes = scalars if full is None else full
     cell = {"accuracy": accuracy, "accuracy_low": low, "accuracy_high": high, "macro_f1": result.macro_f1, "wall_s": result.wall_s,
             "t_norm_measured": 1.0 if full is None else result.wall_s / full["wall_s"]}  # fmt: skip
-    counts = ("seen", "forwarded", "backwarded", "scored", "batches")
-    cell |= {name: int(scalars[name]) for name in counts}
-    cell |= {name: scalars[name] for name in ("alpha_b", "alpha_fb", "t_f", "t_b", "loader_s", "predictor_s", "score_s", "hook_s")}
+    counts = ("seen", "forwarded", "backwarded", "scored", "surveyed", "batches")
+    cell |= {name: int(scalars.get(name, 0)) for name in counts}
+    cell |= {name: scalars.get(name, 0.0) for name in ("alpha_b", "alpha_fb", "t_f", "t_b", "loader_s", "predictor_s", "score_s", "survey_s", "hook_s")}
     if passes["t_f"] > 0 and passes["t_b"] > 0:
         cell["t_norm_modelled"] = metrics.modelled_t_norm(scalars["alpha_b"], scalars["alpha_fb"], passes["t_f"], passes["t_b"])
+        cell["t_norm_modelled"] += cell["surveyed"] / cell["seen"] * passes["t_f"] / (passes["t_f"] + passes["t_b"])
         if scalars["predictor_s"] > 0 and full is not None:
             cell["predictor_over_model"] = metrics.relative_cost(scalars["predictor_s"], int(scalars["seen"]), passes["t_f"] + passes["t_b"], 1)
     cell["stages"] = metrics.stage_shares(loader.ledger.stages, loader.total_examples * epochs)

@@ -16,14 +16,14 @@ BASELINE = ("train_all", "1")
 @dataclass(frozen=True)
 class System:
     """A row. policy: its name in POLICIES. budget: what tells it from other rows of that policy. build: (class, epochs) ->
-    policy. scored: the loader gets the current model as ``score_fn``. frozen: only the last layer and the head are trained.
+    policy. scored: the loader gets the current model as ``score_fn`` (None: where the policy surveys the data set with it). frozen: only the last layer and the head are trained.
     """
 
     policy: str
     budget: str
     build: Callable[[type, int], Any]
     granularity: str = "example"
-    scored: bool = False
+    scored: bool | None = None
     frozen: bool = False
     batch_size: int | None = None
 
@@ -62,15 +62,20 @@ def _rows() -> list[System]:
         System("three_stage", "script", lambda kind, _: kind.reference_script(), scored=True, batch_size=8),
         System("autoassist", "default", plain),
         System("selection_via_proxy", "0.3", lambda kind, _: kind(0.3)),
-        System("static_el2n", "0.5", lambda kind, _: kind(0.5), scored=True),
-        System("dynamic_el2n", "0.5", lambda kind, _: kind(0.5, tau=1, period=1), scored=True),
-        System("dynamic_el2n", "0.2", lambda kind, _: kind(0.2, tau=1, period=2), scored=True),
+        System("static_el2n", "0.5", lambda kind, _: kind(0.5)),
+        System("dynamic_el2n", "0.5", lambda kind, epochs: kind(0.5, tau=_full_passes(epochs), period=1)),
+        System("dynamic_el2n", "0.2", lambda kind, epochs: kind(0.2, tau=_full_passes(epochs), period=1)),
         System("infobatch", "default", lambda kind, epochs: kind(epochs=epochs)),
         System("selective_backprop", "default", plain, scored=True),
         System("train_all", "frozen", plain, frozen=True),
         System("three_stage", "frozen", plain, frozen=True),
     ]
     return rows
+
+
+def _full_passes(epochs: int) -> int:
+    """Passes on everything before the first scoring: none where there are so few that they would be most of the run."""
+    return 1 if epochs >= 4 else 0
 
 
 SYSTEMS = _rows()
