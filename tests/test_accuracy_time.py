@@ -6,7 +6,7 @@ import accuracy_time
 import numpy as np
 import pytest
 import torch
-from table import controls, page, plan, runner, store, systems, tasks
+from table import command, controls, page, plan, runner, store, systems, tasks
 
 from filterloader import Random, TrainAll, encoder, experiment
 from filterloader.policies import POLICIES
@@ -31,7 +31,7 @@ def data(tmp_path_factory):
 
 
 def call(data, out, *more, datasets=("one",), seeds=("0",), policies=ROWS):
-    return accuracy_time.main(["--data", str(data), "--out", str(out), "--datasets", *datasets, "--seeds", *seeds, "--policies", *policies,
+    return command.main(accuracy_time.TABLE, ["--data", str(data), "--out", str(out), "--datasets", *datasets, "--seeds", *seeds, "--policies", *policies,
                                "--epochs", "2", "--threads", "1", "--precision", "fp32", "--device", "cpu", *more])  # fmt: skip
 
 
@@ -85,7 +85,7 @@ def test_a_killed_run_goes_on_and_what_it_finished_stays(data, finished, tmp_pat
 
 def test_time_that_is_over_stops_between_cells(data, tmp_path, monkeypatch, capsys):
     clock = iter([0, 0, 0, 0, *[61] * 99])
-    monkeypatch.setattr(accuracy_time.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(command.time, "monotonic", lambda: next(clock))
     assert call(data, tmp_path, "--minutes", "1") == 0
     assert len(lines(tmp_path)) == 3
     assert "are left for the next call" in capsys.readouterr().err
@@ -141,7 +141,7 @@ def test_bad_input_is_told_in_one_line(data, tmp_path, capsys):
 def test_what_the_library_lacks_is_left_out_with_a_note(monkeypatch):
     monkeypatch.setitem(systems.POLICIES, "infobatch", TrainAll)  # takes no epochs=
     monkeypatch.delitem(systems.POLICIES, "fixed_threshold")
-    rows, notes = systems.choose(None)
+    rows, notes = systems.choose(systems.SYSTEMS, None)
     assert not {"infobatch", "fixed_threshold"} & {row.policy for row in rows}
     assert any("no 'fixed_threshold'" in note for note in notes)
     assert any("infobatch does not take these settings" in note for note in notes)
@@ -152,7 +152,7 @@ def test_the_names_of_rows_are_unique():
 
 
 def test_order_is_seed_then_data_set_then_baseline_controls_rows():
-    rows, _ = systems.choose(["three_stage/example"])
+    rows, _ = systems.choose(systems.SYSTEMS, ["three_stage/example"])
     cells = list(plan.cells(["one", "two"], rows, [0, 1], own=["three_stage/example"]))
     assert list(dict.fromkeys((cell.seed, cell.dataset) for cell in cells)) == [(0, "one"), (0, "two"), (1, "one"), (1, "two")]
     first = [cell for cell in cells if (cell.seed, cell.dataset) == (0, "one")]

@@ -60,6 +60,15 @@ class Bench:
         return tokenizer, encoder.small_encoder(len(tokenizer), task.classes, hidden=32, layers=2, heads=2, max_length=length, seed=seed).to(self.device)
 
 
+    def test(self, model, tokenizer, task: Task, recipe: Recipe) -> float:
+        """Accuracy of a model on the reported split."""
+        return float(experiment.correct(model, tokenizer, task.test, recipe).mean())
+
+    def run(self, fresh, tokenizer, policy, task: Task, recipe: Recipe, *, seed: int, score: bool | None):
+        """``(result, loader, what else was measured)``: a copy of the model trained under the policy, and tested."""
+        return *experiment.run(fresh, tokenizer, policy, task.train, task.test, recipe, seed=seed, score=score), {}
+
+
 def run_cell(bench: Bench, task: Task, cell: Cell, store: Store, setup: str) -> dict[str, Any]:
     """Train and test one cell. The baseline of its data set and seed, and the row it controls, must be in the store.
 
@@ -71,11 +80,11 @@ def run_cell(bench: Bench, task: Task, cell: Cell, store: Store, setup: str) -> 
     tokenizer, fresh = bench.make(task, cell.seed)
     if system.frozen:
         freeze(fresh)
-    base = None if full else float(experiment.correct(fresh, tokenizer, task.test, recipe).mean())
+    base = None if full else bench.test(fresh, tokenizer, task, recipe)
     _warm_up(bench, system, fresh, tokenizer, task, recipe)
     settings, load, cpu = repr(policy), os.getloadavg()[0], process_time()
-    result, loader = experiment.run(fresh, tokenizer, policy, task.train, task.test, recipe, seed=cell.seed, score=system.scored)
-    return described(bench, task, recipe) | measured(result, loader, full, recipe.epochs) | {
+    result, loader, more = bench.run(fresh, tokenizer, policy, task, recipe, seed=cell.seed, score=system.scored)
+    return described(bench, task, recipe) | measured(result, loader, full, recipe.epochs) | more | {
         "policy": system.policy, "budget": system.budget, "seed": cell.seed, "controls": cell.controls, "settings": settings,
         "granularity": system.granularity, "scored_ahead": system.scored, "frozen": system.frozen, "setup": setup,
         "base_accuracy": base if full is None else full["base_accuracy"], "correct": packed(result.correct),
@@ -128,7 +137,7 @@ def tune(bench: Bench, task: Task, rate: float, seed: int = 100) -> dict[str, An
     task = at_rate(task, rate)
     tokenizer, fresh = bench.make(task, seed)
     recipe = bench.recipe(task)
-    result, _ = experiment.run(fresh, tokenizer, POLICIES[BASELINE[0]](), task.train, task.tune, recipe, seed=seed)
+    result, *_ = bench.run(fresh, tokenizer, POLICIES[BASELINE[0]](), replace(task, test=task.tune), recipe, seed=seed, score=None)
     return described(bench, task, recipe) | {
         "dataset": f"tune:{task.name}", "policy": BASELINE[0], "budget": f"lr {rate:g}", "seed": seed, "accuracy": result.accuracy,
         "macro_f1": result.macro_f1, "wall_s": result.wall_s, "setup": bench.setup(task), "test_rows": len(task.tune),
@@ -160,7 +169,8 @@ def _warm_up(bench: Bench, system: System, fresh, tokenizer, task: Task, recipe:
         few = replace(recipe, epochs=min(recipe.epochs, 2))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            experiment.run(fresh, tokenizer, system.make(few.epochs), task.train[:64], task.test[:8], few, seed=0, score=system.scored)
+            few_rows = replace(task, train=task.train[:64], test=task.test[:8])
+            bench.run(fresh, tokenizer, system.make(few.epochs), few_rows, few, seed=0, score=system.scored)
 
 
 def _found(store: Store, dataset: str, policy: str, budget: str, seed: int, setup: str) -> dict[str, Any]:

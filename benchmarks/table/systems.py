@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,16 +81,16 @@ def _full_passes(epochs: int) -> int:
 SYSTEMS = _rows()
 
 
-def choose(names: Iterable[str] | None, epochs: int = 2) -> tuple[list[System], list[str]]:
+def choose(systems: Sequence[System], names: Iterable[str] | None, epochs: int = 2) -> tuple[list[System], list[str]]:
     """The rows of these policies (or ``policy/budget``), the baseline and the controls always with them, and notes on those
     that cannot be built here. Raises ValueError for a name that no row has."""
     wanted = None if names is None else set(names)
-    known = {system.policy for system in SYSTEMS} | {system.name for system in SYSTEMS}
+    known = {system.policy for system in systems} | {system.name for system in systems}
     if wanted is not None and wanted - known:
-        raise ValueError(f"no row is called {sorted(wanted - known)}: choose from {', '.join(system.name for system in SYSTEMS)}")
+        raise ValueError(f"no row is called {sorted(wanted - known)}: choose from {', '.join(system.name for system in systems)}")
     always = {"/".join(BASELINE), *(control for control in CONTROLS)}
     rows, notes = [], []
-    for system in SYSTEMS:
+    for system in systems:
         if wanted is None or {system.policy, system.name} & (wanted | always):
             try:
                 system.make(epochs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -62,10 +63,9 @@ class Task:
     classes: tuple[str, ...]
 
 
-def size_of(name: str, *, full: bool = False, **changes: Any) -> Size:
+def size_of(name: str, sizes: Mapping[str, Size] = SMALL, **changes: Any) -> Size:
     """The size of a data set, with what is not None in ``changes`` put in its place."""
-    size = (FULL if full else SMALL).get(name, replace(OTHER, train=None, test=None) if full else OTHER)
-    return replace(size, **{key: value for key, value in changes.items() if value is not None})
+    return replace(sizes.get(name, OTHER), **{key: value for key, value in changes.items() if value is not None})
 
 
 def load(name: str, size: Size, folder: Path | None) -> Task:
