@@ -12,7 +12,8 @@ from table.controls import Row, rows
 from table.store import Store
 from table.systems import BASELINE, CONTROLS
 
-COLUMNS = ("row", "accuracy", "macro F1", "wall_s", "t_norm_measured", "t_norm_modelled", "forwarded", "backwarded", "agot",
+OPTIONAL = ("intent %", "slot F1")  # of joint.py
+COLUMNS = ("row", "accuracy", *OPTIONAL, "macro F1", "wall_s", "t_norm_measured", "t_norm_modelled", "forwarded", "backwarded", "agot",
            "better control", "minus control, points", "marks")  # fmt: skip
 ABOUT = """\
 Made of `cells.jsonl` by `python benchmarks/accuracy_time.py --page --out DIR`; do not edit by hand.
@@ -42,7 +43,9 @@ def write(store: Store, folder: Path) -> list[Path]:
             parts += [f"![accuracy against wall-clock on {name}]({name}.png)", ""]
         except ImportError:
             parts += ["(no picture: matplotlib is not installed; `pip install filterloader[report]`)", ""]
-        parts += [report.markdown(lines(found), COLUMNS), ""]
+        table = lines(found)
+        shown = [column for column in COLUMNS if column not in OPTIONAL or any(line.get(column) for line in table)]
+        parts += [report.markdown(table, shown), ""]
         parts += notes(found, store)
     folder.mkdir(parents=True, exist_ok=True)
     page = folder / "README.md"
@@ -63,6 +66,7 @@ def lines(found: Sequence[Row]) -> list[dict[str, Any]]:
         line |= {name: row.mean(name) for name in ("wall_s", "t_norm_measured", "t_norm_modelled")}
         line |= {"forwarded": 1 - row.mean("alpha_fb"), "backwarded": row.mean("backwarded") / seen if seen else None}
         line |= {"macro F1": _points(row.mean("macro_f1")), "agot": agot(row, full)}
+        line |= {"intent %": _points(row.mean("intent_accuracy")), "slot F1": _points(row.mean("slot_f1"))}
         if row.merit is not None:
             gap, gap_low, gap_high = row.merit
             value = f"{100 * gap:+.2f} ({100 * gap_low:+.1f} to {100 * gap_high:+.1f})"
