@@ -150,12 +150,13 @@ class JointBench(runner.Bench):
     def test(self, model, tokenizer, task: JointTask, recipe) -> float:
         return float(scored(task.test, task, *predict(model, tokenizer, task.test, task.tags, recipe))["whole"].mean())
 
-    def run(self, fresh, tokenizer, policy, task: JointTask, recipe, *, seed: int, score: bool | None):
+    def run(self, fresh, tokenizer, system: System, policy, task: JointTask, recipe, *, seed: int):
         rows, pad = encode(tokenizer, task.train, task.tags), tokenizer.pad_token_id
         model = experiment.copy.deepcopy(fresh)
         with torch.random.fork_rng():
             torch.random.manual_seed(seed)
-            wall, loader = experiment.train(model, None, rows, policy, recipe, seed=seed, score=score, losses=losses_of, collate_fn=lambda some: collate(some, pad))
+            wall, loader = experiment.train(model, None, rows, policy, recipe, seed=seed, score=system.scored, losses=losses_of,
+                                            collate_fn=lambda some: collate(some, pad))  # fmt: skip
         found = scored(task.test, task, *predict(model, tokenizer, task.test, task.tags, recipe))
         result = experiment.Result(type(policy).__name__, seed, found["whole"], wall, loader.ledger.scalars(), found["macro_f1"])
         more = {"intent_accuracy": float(found["intent"].mean()), "slot_f1": found["slot_f1"], "intent_correct": packed(found["intent"])}

@@ -23,7 +23,7 @@ from table.store import Store
 class Table:
     """A table to fill. name: of its file. about: one line. small, full: data sets with their sizes, by name. systems: its rows.
     own: rows that get controls of their own. bench: how a cell is run. load: (name, size, folder) -> task. write: (store,
-    folder) -> the files made of it.
+    folder, folders beside) -> the files made of it.
     """
 
     name: str
@@ -69,6 +69,7 @@ def parser(table: Table) -> argparse.ArgumentParser:
         add(f"--{name}", type=int, metavar="N", help=f"another {name.replace('-', ' ')} than the data set's own")
     add("--minutes", type=float, metavar="M", help="begin no cell after M minutes")
     add("--out", type=Path, required=True, metavar="DIR", help="where cells.jsonl, the table and the pictures are")
+    add("--beside", type=Path, nargs="*", default=[], metavar="DIR", help="folders that other tables filled, for a page that uses their cells")
     add("--list", action="store_true", help="say what is done and what is missing, and stop")
     add("--page", action="store_true", help="make the table and pictures of what is there, and stop")
     add("--tune", action="store_true", help=f"instead, try the rates {tasks.RATES} for training on everything, on the tuning split")
@@ -80,7 +81,7 @@ def go(table: Table, given: argparse.Namespace) -> int:
     for note in store.notes:
         say(f"note: {note}")
     if given.page:
-        say(f"written: {', '.join(map(str, table.write(store, given.out)))}")
+        say(f"written: {', '.join(map(str, table.write(store, given.out, given.beside)))}")
         return 0
     if given.threads:
         torch.set_num_threads(given.threads)
@@ -127,7 +128,7 @@ def fill(table: Table, bench: runner.Bench, loaded: dict, planned: list[plan.Cel
         say(f"[{number}/{len(todo)}] {cell.name}: accuracy {100 * done['accuracy']:.2f} %, {done['wall_s']:.1f} s, "
             f"T_norm {done['t_norm_measured']:.2f}")  # fmt: skip
     if store.cells:
-        say(f"written: {', '.join(map(str, table.write(store, given.out)))}")
+        say(f"written: {', '.join(map(str, table.write(store, given.out, given.beside)))}")
     if failed:
         say(f"{len(failed)} cells failed: {', '.join(failed)}")
     return 1 if failed else 0

@@ -11,7 +11,7 @@ import numpy as np
 
 from filterloader import metrics
 from table.store import Store, unpacked
-from table.systems import BASELINE, CONTROLS
+from table.systems import BASELINE, CONTROLS, LADDER
 
 
 @dataclass(frozen=True)
@@ -51,21 +51,28 @@ def scores_of(cell: dict[str, Any]) -> np.ndarray:
     return unpacked(cell["correct"], cell["test_rows"])
 
 
-def at_wall_clock(rungs: Sequence[dict[str, Any]], wall_s: float) -> np.ndarray:
-    """Scores ``[test]`` of a control at ``wall_s`` seconds, read off a ladder of its runs.
+def at_wall_clock(rungs: Sequence[dict[str, Any]], wall_s: float, field: str = "wall_s") -> np.ndarray:
+    """Scores ``[test]`` of a control at ``wall_s`` seconds (or at that much of another field), read off a ladder of its runs.
 
     rungs: cells of one data set, seed and control at rising shares, and the one that trained on everything; at least one.
     Between the two rungs next in time each example's score is interpolated, linear in the logarithm of time. Beyond the
     dearest rung it is that rung's, and below the cheapest that one's, so there the control has had more time than the row.
     """
-    rungs = sorted(rungs, key=lambda cell: cell["wall_s"])
-    above = next((i for i, cell in enumerate(rungs) if cell["wall_s"] >= wall_s), len(rungs) - 1)
+    rungs = sorted(rungs, key=lambda cell: cell[field])
+    above = next((i for i, cell in enumerate(rungs) if cell[field] >= wall_s), len(rungs) - 1)
     high = rungs[above]
     low = rungs[max(above - 1, 0)]
-    if high is low or wall_s >= high["wall_s"]:
+    if high is low or wall_s >= high[field]:
         return scores_of(high)
-    share = np.log(wall_s / low["wall_s"]) / np.log(high["wall_s"] / low["wall_s"])
+    share = np.log(wall_s / low[field]) / np.log(high[field] / low[field])
     return (1 - share) * scores_of(low) + share * scores_of(high)
+
+
+def ladder(policy: str, seed: int, cells: Sequence[dict[str, Any]], suffix: str = "") -> list[dict[str, Any]]:
+    """The rungs of a control: its cells whose budget is a share (and a suffix), and the one that trained on everything."""
+    shares = [f"{share:g}{suffix}" for share in LADDER]
+    return [cell for cell in cells if cell["seed"] == seed and cell["controls"] is None
+            and ((cell["policy"] == policy and cell["budget"] in shares) or (cell["policy"], cell["budget"]) == BASELINE)]  # fmt: skip
 
 
 def rows(store: Store, dataset: str) -> list[Row]:
@@ -108,8 +115,7 @@ def ladder_controls(members: list[dict], cells: list[dict]) -> dict[str, np.ndar
     """The controls read off the ladder, by name: those that have a rung for each of the row's seeds."""
     found = {}
     for policy in CONTROLS:
-        ladders = [[cell for cell in cells if cell["seed"] == member["seed"] and cell["controls"] is None
-                    and (cell["policy"] == policy or (cell["policy"], cell["budget"]) == BASELINE)] for member in members]  # fmt: skip
-        if all(any(cell["policy"] == policy for cell in ladder) for ladder in ladders):
-            found[policy] = np.stack([at_wall_clock(ladder, member["wall_s"]) for ladder, member in zip(ladders, members, strict=True)])
+        ladders = [ladder(policy, member["seed"], cells) for member in members]
+        if all(any(cell["policy"] == policy for cell in rungs) for rungs in ladders):
+            found[policy] = np.stack([at_wall_clock(rungs, member["wall_s"]) for rungs, member in zip(ladders, members, strict=True)])
     return found

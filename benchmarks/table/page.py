@@ -29,8 +29,9 @@ Made of `cells.jsonl` by `python benchmarks/accuracy_time.py --page --out DIR`; 
 """
 
 
-def write(store: Store, folder: Path) -> list[Path]:
-    """Write README.md and a picture a data set into ``folder``; returns the files. Without matplotlib: the page only, with a note."""
+def write(store: Store, folder: Path, beside: Sequence[Path] = ()) -> list[Path]:
+    """Write README.md and a picture a data set into ``folder``; returns the files. Without matplotlib: the page only, with a note.
+    beside: not used."""
     names = list(dict.fromkeys(cell["dataset"] for cell in store.cells.values()))
     parts, written = ["# Accuracy against time", "", ABOUT], []
     for name in names:

@@ -19,7 +19,6 @@ import torch
 
 from filterloader import encoder, experiment, metrics
 from filterloader.experiment import Recipe
-from filterloader.policies import POLICIES
 from table.plan import Cell
 from table.store import Store, packed
 from table.systems import BASELINE, System, freeze, keeping
@@ -39,7 +38,9 @@ class Bench:
     def recipe(self, task: Task, system: System | None = None) -> Recipe:
         size = task.size
         recipe = Recipe(text=task.text, label=task.label, epochs=size.epochs, batch_size=self.batch_size, lr=size.lr, precision=self.precision)
-        return recipe if system is None else replace(recipe, granularity=system.granularity, batch_size=system.batch_size or self.batch_size)
+        if system is None:
+            return recipe
+        return replace(recipe, granularity=system.granularity, batch_size=system.batch_size or self.batch_size, epochs=system.epochs or size.epochs)
 
     def setup(self, task: Task) -> str:
         """A digest of everything that must be equal for two cells to be compared."""
@@ -64,9 +65,9 @@ class Bench:
         """Accuracy of a model on the reported split."""
         return float(experiment.correct(model, tokenizer, task.test, recipe).mean())
 
-    def run(self, fresh, tokenizer, policy, task: Task, recipe: Recipe, *, seed: int, score: bool | None):
-        """``(result, loader, what else was measured)``: a copy of the model trained under the policy, and tested."""
-        return *experiment.run(fresh, tokenizer, policy, task.train, task.test, recipe, seed=seed, score=score), {}
+    def run(self, fresh, tokenizer, system: System, policy, task: Task, recipe: Recipe, *, seed: int):
+        """``(result, loader, what else was measured)``: a copy of the model trained under the system's policy, and tested."""
+        return *experiment.run(fresh, tokenizer, policy, task.train, task.test, recipe, seed=seed, score=system.scored), {}
 
 
 def run_cell(bench: Bench, task: Task, cell: Cell, store: Store, setup: str) -> dict[str, Any]:
@@ -76,14 +77,15 @@ def run_cell(bench: Bench, task: Task, cell: Cell, store: Store, setup: str) -> 
     """
     full = None if cell.system.name == "/".join(BASELINE) else _found(store, task.name, *BASELINE, cell.seed, setup)
     system = cell.system if cell.controls is None else matched(cell, full, store, setup)
-    recipe, policy = bench.recipe(task, system), system.make(task.size.epochs)
+    recipe = bench.recipe(task, system)
+    policy = system.make(recipe.epochs)
     tokenizer, fresh = bench.make(task, cell.seed)
     if system.frozen:
         freeze(fresh)
     base = None if full else bench.test(fresh, tokenizer, task, recipe)
     _warm_up(bench, system, fresh, tokenizer, task, recipe)
     settings, load, cpu = repr(policy), os.getloadavg()[0], process_time()
-    result, loader, more = bench.run(fresh, tokenizer, policy, task, recipe, seed=cell.seed, score=system.scored)
+    result, loader, more = bench.run(fresh, tokenizer, system, policy, task, recipe, seed=cell.seed)
     return described(bench, task, recipe) | measured(result, loader, full, recipe.epochs) | more | {
         "policy": system.policy, "budget": system.budget, "seed": cell.seed, "controls": cell.controls, "settings": settings,
         "granularity": system.granularity, "scored_ahead": system.scored, "frozen": system.frozen, "setup": setup,
@@ -137,7 +139,8 @@ def tune(bench: Bench, task: Task, rate: float, seed: int = 100) -> dict[str, An
     task = at_rate(task, rate)
     tokenizer, fresh = bench.make(task, seed)
     recipe = bench.recipe(task)
-    result, *_ = bench.run(fresh, tokenizer, POLICIES[BASELINE[0]](), replace(task, test=task.tune), recipe, seed=seed, score=None)
+    everything = System(*BASELINE, lambda kind, _: kind())
+    result, *_ = bench.run(fresh, tokenizer, everything, everything.make(1), replace(task, test=task.tune), recipe, seed=seed)
     return described(bench, task, recipe) | {
         "dataset": f"tune:{task.name}", "policy": BASELINE[0], "budget": f"lr {rate:g}", "seed": seed, "accuracy": result.accuracy,
         "macro_f1": result.macro_f1, "wall_s": result.wall_s, "setup": bench.setup(task), "test_rows": len(task.tune),
@@ -163,14 +166,14 @@ def hardware() -> str:
 
 def _warm_up(bench: Bench, system: System, fresh, tokenizer, task: Task, recipe: Recipe) -> None:
     """Compile the kernels and wake the libraries before the clock starts, whoever runs first."""
-    kind = f"{system.policy} {system.granularity} {system.scored}"
+    kind = f"{system.policy} {system.granularity} {system.scored} {system.single}"
     if kind not in bench.warmed:
         bench.warmed.add(kind)
         few = replace(recipe, epochs=min(recipe.epochs, 2))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             few_rows = replace(task, train=task.train[:64], test=task.test[:8])
-            bench.run(fresh, tokenizer, system.make(few.epochs), few_rows, few, seed=0, score=system.scored)
+            bench.run(fresh, tokenizer, system, system.make(few.epochs), few_rows, few, seed=0)
 
 
 def _found(store: Store, dataset: str, policy: str, budget: str, seed: int, setup: str) -> dict[str, Any]:

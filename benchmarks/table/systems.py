@@ -17,6 +17,7 @@ BASELINE = ("train_all", "1")
 class System:
     """A row. policy: its name in POLICIES. budget: what tells it from other rows of that policy. build: (class, epochs) ->
     policy. scored: the loader gets the current model as ``score_fn`` (None: where the policy surveys the data set with it). frozen: only the last layer and the head are trained.
+    epochs, batch_size: others than the task's. single: train one example a step, in the ``"filter"`` stage or in ``"all"`` (reproduction.py).
     """
 
     policy: str
@@ -26,6 +27,8 @@ class System:
     scored: bool | None = None
     frozen: bool = False
     batch_size: int | None = None
+    epochs: int | None = None
+    single: str | None = None
 
     @property
     def name(self) -> str:
@@ -65,7 +68,7 @@ def _rows() -> list[System]:
         System("static_el2n", "0.5", lambda kind, _: kind(0.5)),
         System("dynamic_el2n", "0.5", lambda kind, epochs: kind(0.5, tau=_full_passes(epochs), period=1)),
         System("dynamic_el2n", "0.2", lambda kind, epochs: kind(0.2, tau=_full_passes(epochs), period=1)),
-        System("infobatch", "default", lambda kind, epochs: kind(epochs=epochs)),
+        System("infobatch", "default", lambda kind, epochs: kind(epochs=epochs if epochs > 2 else None)),  # of two passes it would prune none
         System("selective_backprop", "default", plain, scored=True),
         System("train_all", "frozen", plain, frozen=True),
         System("three_stage", "frozen", plain, frozen=True),
