@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-
-from filterloader import metrics
 from table import page
 from table.controls import Row, at_wall_clock, ladder, rows, scores_of
 from table.store import Store
+
+from filterloader import metrics
 
 YES, NO, OPEN = "reproduced", "not reproduced", "cannot be checked here"
 SETS = {"SST2": "sst2", "QNLI": "qnli", "QQP": "qqp", "AMZ": None, "AG": "ag_news"}  # None: not to be had

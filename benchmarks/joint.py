@@ -21,13 +21,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from table import command, page, runner, tasks
+from table.store import packed
+from table.systems import BASELINE, CONTROLS, System, keeping
 from torch.nn.functional import cross_entropy
 from transformers import AutoModel
 
 from filterloader import encoder, experiment, metrics
-from table import command, page, runner, tasks
-from table.store import packed
-from table.systems import BASELINE, CONTROLS, System, keeping
 
 IGNORED = -100
 
@@ -181,7 +181,7 @@ def _rows() -> list[System]:
     return rows
 
 
-SMALL = {"atis": tasks.Size(None, None, 8, 64, 4e-4, tune=478), "snips": tasks.Size(4000, None, 8, 64, 4e-4, tune=700)}
+SMALL = {"atis": tasks.Size(None, None, 8, 64, 4e-4, tune=478), "snips": tasks.Size(3000, None, 8, 64, 4e-4, tune=700)}
 FULL = {name: replace(size, train=None, epochs=40) for name, size in SMALL.items()}
 TABLE = command.Table("joint", "Joint intents and slots under dynamic EL2N, beside controls of the same wall-clock; see the head of this file.",
                       SMALL, FULL, _rows(), bench=JointBench, load=load, write=page.write)  # fmt: skip

@@ -18,12 +18,12 @@ import sys
 from collections.abc import Sequence
 from time import perf_counter
 
-import torch
-
 import claims
-from filterloader import FilteringDataLoader, experiment, get_scheduler, metrics
+import torch
 from table import command, runner, tasks
 from table.systems import BASELINE, CONTROLS, LADDER, System, keeping
+
+from filterloader import FilteringDataLoader, experiment, get_scheduler, metrics
 
 BATCH = 8
 

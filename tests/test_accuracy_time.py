@@ -261,6 +261,16 @@ def test_cells_of_another_setup_are_not_mixed_in(tmp_path):
     assert [(row.name, row.accuracy[0]) for row in controls.rows(found, "one")] == [("train_all/1", 0.75)]
 
 
+def test_a_hub_name_makes_no_folder(tmp_path):
+    found = store.Store(tmp_path / "cells.jsonl")
+    for one in (cell(base_accuracy=0.25), cell("random", "0.1", correct=[1, 0, 0, 0], wall=1.0)):
+        shown = {"train_rows": 9, "epochs": 1, "max_length": 8, "model": None, "lr": 1e-3, "precision": "fp32", "batch_size": 8, "hardware": "x",
+                 "device": "cpu", "threads": 1, "date": "d", "version": "0", "torch": "2", "t_norm_measured": one["wall_s"] / 10,
+                 "t_norm_modelled": 1.0, "alpha_fb": 0.0, "seen": 9, "backwarded": 9, "macro_f1": 0.5}  # fmt: skip
+        found.add(shown | one | {"dataset": "some/glue:sst2", "base_accuracy": 0.25})
+    assert [path.name for path in page.write(found, tmp_path)] == ["README.md", "some-glue-sst2.png"]
+
+
 def test_the_page_marks_the_front_and_the_best_gain_over_time(tmp_path):
     found = store.Store(tmp_path / "cells.jsonl")
     found.add(cell(correct=[1, 1, 1, 0], base_accuracy=0.25, t_norm_measured=1.0))

@@ -40,8 +40,9 @@ def write(store: Store, folder: Path, beside: Sequence[Path] = ()) -> list[Path]
             continue
         parts += [f"## {name}", "", described(found), ""]
         try:
-            written.append(pictures.draw(found, folder / f"{name}.png"))
-            parts += [f"![accuracy against wall-clock on {name}]({name}.png)", ""]
+            file = name.replace("/", "-").replace(":", "-") + ".png"  # a hub name
+            written.append(pictures.draw(found, folder / file))
+            parts += [f"![accuracy against wall-clock on {name}]({file})", ""]
         except ImportError:
             parts += ["(no picture: matplotlib is not installed; `pip install filterloader[report]`)", ""]
         table = lines(found)
