@@ -100,10 +100,21 @@ def described(found: Sequence[Row]) -> str:
     """What all these rows share, in one line."""
     cell = next(row for row in found if (row.policy, row.budget) == BASELINE).cells[-1]
     seeds = sorted({cell["seed"] for row in found for cell in row.cells})
+    quiet = _quiet([cell for row in found for cell in row.cells])
     return (f"{cell['train_rows']:,} training rows x {cell['epochs']} passes, {cell['test_rows']:,} test rows, at most {cell['max_length']} tokens; "
             f"{cell['model'] or 'a tiny encoder from nothing'}, all weights trained (but for `frozen`), AdamW {cell['lr']:g}, {cell['precision']}, batch "
             f"{cell['batch_size']}; seeds {', '.join(map(str, seeds))}; {cell['device']} ({cell['hardware']}, {cell['threads']} threads), "
-            f"{cell['date']}, filterloader {cell['version']}, torch {cell['torch']}. Untrained: {100 * cell['base_accuracy']:.2f} %.")  # fmt: skip
+            f"{cell['date']}, filterloader {cell['version']}, torch {cell['torch']}. Untrained: {100 * cell['base_accuracy']:.2f} %.{quiet}")  # fmt: skip
+
+
+def _quiet(cells: Sequence[dict[str, Any]]) -> str:
+    """Whether the runs had their processors for themselves."""
+    shares = sorted(cell["cpu_s"] / cell["elapsed_s"] / cell["threads"] for cell in cells if cell.get("elapsed_s") and cell["device"] == "cpu")
+    if not shares:
+        return ""
+    low, median = shares[0], shares[len(shares) // 2]
+    said = f" Processor time over wall-clock x threads: {median:.2f} (median), {low:.2f} at least"
+    return said + ("." if low > 0.75 * median else "; **the machine was busy with other work at times: read times and controls with care**.")
 
 
 def notes(found: Sequence[Row], store: Store) -> list[str]:

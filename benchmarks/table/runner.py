@@ -12,7 +12,7 @@ import warnings
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from time import process_time
+from time import perf_counter, process_time
 from typing import Any
 
 import torch
@@ -73,7 +73,8 @@ class Bench:
 def run_cell(bench: Bench, task: Task, cell: Cell, store: Store, setup: str) -> dict[str, Any]:
     """Train and test one cell. The baseline of its data set and seed, and the row it controls, must be in the store.
 
-    Raises ValueError where they are not.
+    cpu_s and elapsed_s of the cell are processor time and wall-clock with the test included, load is the machine's before it
+    began: they tell whether it had its processors for itself. Raises ValueError where a cell that it needs is not there.
     """
     full = None if cell.system.name == "/".join(BASELINE) else _found(store, task.name, *BASELINE, cell.seed, setup)
     system = cell.system if cell.controls is None else matched(cell, full, store, setup)
@@ -84,13 +85,13 @@ def run_cell(bench: Bench, task: Task, cell: Cell, store: Store, setup: str) -> 
         freeze(fresh)
     base = None if full else bench.test(fresh, tokenizer, task, recipe)
     _warm_up(bench, system, fresh, tokenizer, task, recipe)
-    settings, load, cpu = repr(policy), os.getloadavg()[0], process_time()
+    settings, load, start, cpu = repr(policy), os.getloadavg()[0], perf_counter(), process_time()
     result, loader, more = bench.run(fresh, tokenizer, system, policy, task, recipe, seed=cell.seed)
     return described(bench, task, recipe) | measured(result, loader, full, recipe.epochs) | more | {
         "policy": system.policy, "budget": system.budget, "seed": cell.seed, "controls": cell.controls, "settings": settings,
         "granularity": system.granularity, "scored_ahead": system.scored, "frozen": system.frozen, "setup": setup,
         "base_accuracy": base if full is None else full["base_accuracy"], "correct": packed(result.correct),
-        "cpu_s": process_time() - cpu, "load": load,
+        "cpu_s": process_time() - cpu, "elapsed_s": perf_counter() - start, "load": load,
     }  # fmt: skip
 
 
@@ -98,7 +99,7 @@ def measured(result: experiment.Result, loader, full: dict[str, Any] | None, epo
     """What a run measured. full: the cell that trained on everything, None where this is it.
 
     t_norm_measured: wall-clock over the full cell's. t_norm_modelled: the paper's formula, with this run's shares and the
-    full cell's time of a forward and a backward pass, and a forward pass for each example scored before a pass. cpu_s: processor time, the test included.
+    full cell's time of a forward and a backward pass, and a forward pass for each example scored before a pass.
     """
     scalars = result.scalars
     accuracy, low, high = metrics.accuracy_interval(result.correct)
