@@ -99,6 +99,12 @@ def test_list_says_what_is_done_and_what_is_missing(data, finished, capsys):
     assert todo.startswith(f"one seed 1: 0 of {n} done") and "random as three_stage/example" in todo
 
 
+def test_every_row_can_have_controls_of_its_own(data, tmp_path, capsys):
+    assert call(data, tmp_path, "--list", "--own", "all") == 0
+    listed = capsys.readouterr().out
+    assert all(f"random as {name}" in listed for name in ROWS) and "as train_all/1" not in listed and "as random" not in listed
+
+
 def test_other_sizes_are_other_cells(data, finished, capsys):
     assert call(data, finished, "--list", "--train", "50") == 0
     first, last = capsys.readouterr().out.splitlines()

@@ -60,7 +60,7 @@ def parser(table: Table) -> argparse.ArgumentParser:
     add("--datasets", nargs="+", default=list(table.small), metavar="NAME", help=f"default: {' '.join(table.small)}")
     add("--policies", nargs="+", metavar="NAME", help="policies, or rows as policy/budget (default: all); baseline and controls are always run")
     add("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="SEED", help="default: 0 1 2")
-    add("--own", nargs="*", default=list(table.own), metavar="ROW", help=f"rows that get controls of their own (default: {' '.join(table.own)})")
+    add("--own", nargs="*", default=list(table.own), metavar="ROW", help=f"rows that get controls of their own, or all (default: {' '.join(table.own) or 'none'})")
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="default: cuda where there is one, else cpu")
     add("--threads", type=int, help="CPU threads for torch (default: torch's choice)")
     add("--precision", choices=("bf16", "fp32"), default="bf16", help="autocast of the forward pass, for all rows alike (default: bf16)")
@@ -85,6 +85,7 @@ def go(table: Table, given: argparse.Namespace) -> int:
         return 0
     if given.threads:
         torch.set_num_threads(given.threads)
+        os.environ.setdefault("RAYON_NUM_THREADS", str(given.threads))  # of the tokenizer
     bench = table.bench(given.model, torch.device(given.device), given.precision)
     loaded = {name: load(table, name, given) for name in given.datasets}
     if given.tune:
@@ -92,7 +93,8 @@ def go(table: Table, given: argparse.Namespace) -> int:
     rows, notes = systems.choose(table.systems, given.policies)
     for note in notes:
         say(f"note: {note}")
-    own = [name for name in given.own if name in {system.name for system in rows}]
+    mine = [system.name for system in rows if system.policy not in systems.CONTROLS and system.name != "/".join(systems.BASELINE)]
+    own = mine if given.own == ["all"] else [name for name in given.own if name in mine]
     planned = list(plan.cells(given.datasets, rows, given.seeds, own))
     setups = {name: bench.setup(task) for name, task in loaded.items()}
     if given.list:
