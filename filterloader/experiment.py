@@ -34,44 +34,58 @@ class Recipe:
     warmup: float = 0.06
     weight_decay: float = 0.01
     granularity: str = "example"
+    precision: str = "fp32"  # or "bf16": autocast in the forward pass, for every policy alike
 
 
 @dataclass(frozen=True)
 class Result:
-    """One finished run. correct: bool ``[test]``; scalars: the ledger's."""
+    """One finished run. correct: bool ``[test]``; scalars: the ledger's; macro_f1: of the same predictions."""
 
     policy: str
     seed: int
     correct: np.ndarray
     wall_s: float
     scalars: dict[str, float]
+    macro_f1: float | None = None
 
     @property
     def accuracy(self) -> float:
         return float(self.correct.mean())
 
 
-def train(model, tokenizer, rows: Sequence, policy, recipe: Recipe, *, seed: int, log: Path | None = None, bar: str | None = None):
-    """Train ``model`` in place; returns ``(wall-clock seconds, loader)``. log: where the ledger writes. bar: its title."""
-    device = next(model.parameters()).device
+def train(
+    model, tokenizer, rows: Sequence, policy, recipe: Recipe, *, seed: int, score: bool | None = None, losses: Callable | None = None,
+    collate_fn: Callable | None = None, log: Path | None = None, bar: str | None = None,
+):  # fmt: skip
+    """Train ``model`` in place; returns ``(wall-clock seconds, loader)``: the seconds hold all that the policy costs.
+
+    score: give the loader the current model as its ``score_fn``; None: where the policy surveys the data set with it. losses: ``(model, inputs) -> (losses [batch], scores)`` for
+    what is no plain classifier; scores is what ``score_fn`` returns. collate_fn: the loader's. log: where the ledger writes.
+    bar: its title. Parameters that ask for no gradient stay as they are.
+    """
+    start = perf_counter()
+    device, losses = next(model.parameters()).device, losses or class_losses
+    score = hasattr(policy, "survey") and getattr(policy, "survey_scores", True) if score is None else score
+
+    def forward(batch):
+        with autocast(recipe, device):
+            return losses(model, {name: tensor.to(device) for name, tensor in batch.items()})
+
     loader = FilteringDataLoader(
         rows, tokenizer=tokenizer, text=recipe.text, label=recipe.label, batch_size=recipe.batch_size, shuffle=True,
-        policy=policy, granularity=recipe.granularity, seed=seed, buffer_batches=8,
-        score_fn=_scoring(model, device) if hasattr(policy, "survey") and getattr(policy, "survey_scores", True) else None,
+        policy=policy, granularity=recipe.granularity, seed=seed, buffer_batches=8, collate_fn=collate_fn,
+        score_fn=scorer(model, forward) if score else None,
     )  # fmt: skip
     if log is not None:
         loader.ledger.log_to(log, policy=_name(policy), seed=seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=device.type in ("cpu", "cuda"))
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=device.type in ("cpu", "cuda"))
     scheduler = get_scheduler("linear", optimizer, loader, epochs=recipe.epochs, warmup=recipe.warmup)
     model.train()
-    start = perf_counter()
     for epoch in range(recipe.epochs):
         title = None if bar is None else bar if recipe.epochs == 1 else f"{bar} {epoch + 1}/{recipe.epochs}"
         for batch in progress_bar(loader, desc=title, disable=bar is None, leave=False):
-            inputs = {name: tensor.to(device) for name, tensor in batch.items()}
-            labels = inputs.pop("labels")
-            losses = torch.nn.functional.cross_entropy(model(**inputs).logits.float(), labels, reduction="none")
-            loss = loader.hook.report(losses, batch)
+            loss = loader.hook.report(forward(batch)[0], batch)
             if loss is not None:
                 loss.backward()
                 optimizer.step()
@@ -82,10 +96,39 @@ def train(model, tokenizer, rows: Sequence, policy, recipe: Recipe, *, seed: int
     return perf_counter() - start, loader
 
 
+def class_losses(model, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cross entropy ``[batch]`` and logits ``[batch, classes]`` of a classifier, both float32."""
+    labels = inputs.pop("labels")
+    logits = model(**inputs).logits.float()
+    return torch.nn.functional.cross_entropy(logits, labels, reduction="none"), logits
+
+
+def scorer(model, forward: Callable) -> Callable:
+    """A ``score_fn``: what the model, as it now is and without dropout, makes of a batch. forward: ``batch -> (losses, scores)``."""
+
+    @torch.no_grad()
+    def score(batch):
+        training = model.training
+        model.eval()
+        try:
+            return forward(batch)[1]
+        finally:
+            model.train(training)
+
+    return score
+
+
+def autocast(recipe: Recipe, device: torch.device):
+    """The forward pass's precision as a context. Raises ValueError for one that is not known."""
+    if recipe.precision not in ("fp32", "bf16"):
+        raise ValueError(f"precision is {recipe.precision!r}: choose 'fp32' or 'bf16'")
+    return torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16")
+
+
 @torch.no_grad()
-def correct(model, tokenizer, rows: Sequence, recipe: Recipe, *, batch_size: int = 128) -> np.ndarray:
-    """Which rows the model gets right, bool ``[n]``, in the order of ``rows``."""
-    device, right = next(model.parameters()).device, np.zeros(len(rows), bool)
+def predict(model, tokenizer, rows: Sequence, recipe: Recipe, *, batch_size: int = 128) -> np.ndarray:
+    """The class that the model gives each row, int64 ``[n]``, in the order of ``rows``."""
+    device, guesses = next(model.parameters()).device, np.zeros(len(rows), np.int64)
     columns = recipe.text if isinstance(recipe.text, tuple) else (recipe.text,)
     order = sorted(range(len(rows)), key=lambda i: len(rows[i][columns[0]]))
     model.eval()
@@ -93,9 +136,27 @@ def correct(model, tokenizer, rows: Sequence, recipe: Recipe, *, batch_size: int
         index = order[start : start + batch_size]
         batch = [rows[i] for i in index]
         inputs = tokenizer(*([row[name] for row in batch] for name in columns), padding=True, truncation=True, return_tensors="pt")
-        guesses = model(**inputs.to(device)).logits.argmax(dim=-1).cpu().numpy()
-        right[index] = guesses == np.array([row[recipe.label] for row in batch])
-    return right
+        with autocast(recipe, device):
+            guesses[index] = model(**inputs.to(device)).logits.argmax(dim=-1).cpu().numpy()
+    return guesses
+
+
+def correct(model, tokenizer, rows: Sequence, recipe: Recipe, *, batch_size: int = 128) -> np.ndarray:
+    """Which rows the model gets right, bool ``[n]``, in the order of ``rows``."""
+    return predict(model, tokenizer, rows, recipe, batch_size=batch_size) == _labels(rows, recipe)
+
+
+def run(
+    fresh, tokenizer, policy, train_rows: Sequence, test_rows: Sequence, recipe: Recipe, *, seed: int, **settings
+) -> tuple[Result, FilteringDataLoader]:
+    """Train a copy of ``fresh`` under a policy and test it. settings: those of `train`."""
+    model = copy.deepcopy(fresh)
+    with torch.random.fork_rng():
+        torch.random.manual_seed(seed)
+        wall, loader = train(model, tokenizer, train_rows, policy, recipe, seed=seed, **settings)
+    guesses, labels = predict(model, tokenizer, test_rows, recipe), _labels(test_rows, recipe)
+    f1 = metrics.macro_f1(labels, guesses)
+    return Result(_name(policy), seed, guesses == labels, wall, loader.ledger.scalars(), f1), loader
 
 
 def compare(
@@ -122,24 +183,24 @@ def compare(
         bases.append(float(correct(fresh, tokenizer, test_rows, recipe).mean()))
         mine: list[Result] = []
 
-        def run(chosen, tokenizer=tokenizer, fresh=fresh, seed=seed, mine=mine, base=bases[-1]):
-            model, name = copy.deepcopy(fresh), _name(chosen)
+        def go(chosen, tokenizer=tokenizer, fresh=fresh, seed=seed, mine=mine, base=bases[-1]):
+            name = _name(chosen)
             log = None if out is None else out / f"{name}-seed{seed}.jsonl"
-            with torch.random.fork_rng():
-                torch.random.manual_seed(seed)
-                wall, loader = train(model, tokenizer, train_rows, chosen, recipe, seed=seed, log=log, bar=f"{name:<11} seed {seed}" if bars else None)
-            mine.append(Result(name, seed, correct(model, tokenizer, test_rows, recipe), wall, loader.ledger.scalars()))
+            result, loader = run(fresh, tokenizer, chosen, train_rows, test_rows, recipe, seed=seed, log=log,
+                                 bar=f"{name:<11} seed {seed}" if bars else None)  # fmt: skip
+            mine.append(result)
+            wall = result.wall_s
             full = mine[0]
             loader.ledger.end(accuracy=mine[-1].accuracy, t_norm_measured=wall / full.wall_s, wall_s=wall,
                               agot=_agot(mine[-1].accuracy, base, full.accuracy, wall / full.wall_s),
                               **dict(zip(("accuracy_low", "accuracy_high"), metrics.accuracy_interval(mine[-1].correct)[1:], strict=True)))  # fmt: skip
 
-        run(POLICIES[BASELINE]())
+        go(POLICIES[BASELINE]())
         chosen = policy()
         if _name(chosen) != BASELINE:
-            run(chosen)
+            go(chosen)
         if _name(chosen) not in (BASELINE, CONTROL):
-            run(POLICIES[CONTROL](min(mine[-1].wall_s / mine[0].wall_s, 1.0)))
+            go(POLICIES[CONTROL](min(mine[-1].wall_s / mine[0].wall_s, 1.0)))
         results += mine
     return results, bases
 
@@ -161,16 +222,8 @@ def rows(results: Sequence[Result], bases: Sequence[float]) -> list[dict[str, An
     return table
 
 
-def _scoring(model, device: torch.device) -> Callable:
-    """batch -> logits, with dropout off."""
-
-    def score(batch):
-        model.eval()
-        logits = model(**{name: tensor.to(device) for name, tensor in batch.items() if name != "labels"}).logits
-        model.train()
-        return logits
-
-    return score
+def _labels(rows: Sequence, recipe: Recipe) -> np.ndarray:
+    return np.array([row[recipe.label] for row in rows])
 
 
 def _device() -> torch.device:

@@ -106,25 +106,25 @@ def accuracy_interval(
     Raises ValueError for an empty array, another shape or values outside [0, 1].
     Source: percentile bootstrap, Efron 1979.
     """
-    values = np.asarray(correct, dtype=np.float64)
-    if values.ndim not in (1, 2) or values.size == 0:
-        raise ValueError(f"correct has shape {list(values.shape)}: give [n] or [seeds, n], neither of them 0")
-    if not ((values >= 0) & (values <= 1)).all():
-        raise ValueError("correct has values outside [0, 1]: give 1 for a right prediction and 0 for a wrong one")
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence is {confidence}: give a number between 0 and 1, such as 0.95")
-    if resamples < 1:
-        raise ValueError(f"resamples is {resamples}: give at least 1")
-    values = np.atleast_2d(values)
-    rows, n = values.shape
-    rng = np.random.default_rng(seed)
-    means = np.empty(resamples)
-    for i in range(resamples):
-        drawn = values[0] if rows == 1 else values[rng.integers(rows, size=rows)].mean(axis=0)
-        means[i] = drawn[rng.integers(n, size=n)].mean()
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return float(values.mean()), float(low), float(high)
+    values = _scores("correct", correct)
+    return _bootstrap(values, confidence, resamples, seed)
+
+
+def difference_interval(
+    ours: ArrayLike, other: ArrayLike, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> tuple[float, float, float]:
+    """Mean of ``ours - other`` and its paired bootstrap percentile interval: ``(difference, low, high)``, fractions.
+
+    ours, other: ``[n]`` or ``[seeds, n]`` of one shape, in [0, 1]: what two systems scored on the same n test examples,
+    row i of both trained with the same seed. confidence, resamples, seed: as in `accuracy_interval`.
+    Each resample draws n examples, and, given several rows, as many rows with replacement; both systems share the draw,
+    so what is hard for both cancels. Raises ValueError for what `accuracy_interval` refuses, and for unequal shapes.
+    Source: paired bootstrap, Efron 1979.
+    """
+    ours, other = _scores("ours", ours), _scores("other", other)
+    if ours.shape != other.shape:
+        raise ValueError(f"ours has shape {list(ours.shape)} and other {list(other.shape)}: give scores of the same examples and seeds")
+    return _bootstrap(ours - other, confidence, resamples, seed)
 
 
 def macro_f1(labels: ArrayLike, predictions: ArrayLike) -> float:
@@ -142,6 +142,109 @@ def macro_f1(labels: ArrayLike, predictions: ArrayLike) -> float:
     size = ids.max() + 1
     hits = np.bincount(true[true == predicted], minlength=size)
     return float(np.mean(2 * hits / (np.bincount(true, minlength=size) + np.bincount(predicted, minlength=size))))
+
+
+def span_f1(labels: Sequence[Sequence[str]], predictions: Sequence[Sequence[str]]) -> float:
+    """Micro F1 over spans of BIO tags: a span is right where its type and both its ends are.
+
+    labels, predictions: one sequence of tags (``"O"``, ``"B-type"``, ``"I-type"``) a sentence, of equal lengths. An ``I-``
+    that continues nothing of its type begins a span, as conlleval has it. 1 where neither side has a span.
+    Raises ValueError for sentences or sequences that differ in number, and for a tag of another form.
+    Source: CoNLL-2000 shared task (Tjong Kim Sang and Buchholz 2000), the scoring of the slot-filling literature.
+    """
+    if len(labels) != len(predictions):
+        raise ValueError(f"{len(labels)} label and {len(predictions)} prediction sequences: give one of each a sentence")
+    right = total = 0
+    for row, (true, predicted) in enumerate(zip(labels, predictions, strict=True)):
+        if len(true) != len(predicted):
+            raise ValueError(f"sentence {row} has {len(true)} labels and {len(predicted)} predictions: give one tag a word")
+        wanted, found = set(spans(true)), set(spans(predicted))
+        right, total = right + len(wanted & found), total + len(wanted) + len(found)
+    return 2 * right / total if total else 1.0
+
+
+def spans(tags: Sequence[str]) -> list[tuple[str, int, int]]:
+    """The spans ``(type, first, past the last)`` of one sentence of BIO tags; see `span_f1`."""
+    found: list[tuple[str, int, int]] = []
+    kind, first = None, 0
+    for place, tag in enumerate([*tags, "O"]):
+        prefix, _, named = str(tag).partition("-")
+        if not (tag == "O" or (prefix in ("B", "I") and named)):
+            raise ValueError(f"tag {tag!r} at place {place} is no BIO tag: give 'O', 'B-type' or 'I-type'")
+        if kind is not None and (prefix != "I" or named != kind):
+            found.append((kind, first, place))
+            kind = None
+        if kind is None and prefix != "O":
+            kind, first = named, place
+    return found
+
+
+def stage_shares(stages: Sequence[tuple[str, int]], total: int) -> dict[str, float]:
+    """Share of the stream spent in each stage, by name; a stage that comes back is summed.
+
+    stages: ``(name, place in the stream where it began)``, by rising place, as ``Ledger.stages`` has them; the first is
+    taken to have begun at 0. total: places in the stream, all passes, > 0. Raises ValueError for places out of order.
+    Source: online data filtering, section 1: "the first two stages process on average 16.1 % of the examples".
+    """
+    _positive("total", total)
+    starts = [0, *(place for _, place in stages[1:]), total]
+    if any(b < a for a, b in zip(starts, starts[1:])):
+        raise ValueError(f"the stages begin at {starts[:-1]} of {total}: give them by rising place, within the stream")
+    shares: dict[str, float] = {}
+    for (name, _), first, end in zip(stages, starts, starts[1:]):
+        shares[name] = shares.get(name, 0.0) + (end - first) / total
+    return shares
+
+
+def overlap(by_one: int, by_other: int, by_both: int) -> float:
+    """Share of what either of two filters skips that both skip: ``by_both / (by_one + by_other - by_both)``.
+
+    by_one, by_other, by_both: counts of examples, ``by_both`` among both others; nan where nothing is skipped.
+    Raises ValueError for counts that cannot be. Source: online data filtering, section 5.3 ("up to 70 %").
+    """
+    if not 0 <= by_both <= min(by_one, by_other):
+        raise ValueError(f"by_one={by_one}, by_other={by_other}, by_both={by_both}: both can be at most the smaller, and none below 0")
+    either = by_one + by_other - by_both
+    return by_both / either if either else math.nan
+
+
+def relative_cost(predictor_s: float, predicted: int, model_s: float, trained: int) -> float:
+    """Time of the predictor an example, over the model's: ``(predictor_s / predicted) / (model_s / trained)``.
+
+    predictor_s, model_s: seconds spent on ``predicted`` and ``trained`` examples (counts > 0; model_s > 0), else ValueError.
+    Source: online data filtering, section 4.2: "two orders of magnitude lower than the target model".
+    """
+    _not_negative("predictor_s", predictor_s)
+    for name, value in (("predicted", predicted), ("model_s", model_s), ("trained", trained)):
+        _positive(name, value)
+    return float((predictor_s / predicted) / (model_s / trained))
+
+
+def _scores(name: str, values: ArrayLike) -> np.ndarray:
+    """What was scored, float64 ``[seeds, n]`` in [0, 1]."""
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim not in (1, 2) or values.size == 0:
+        raise ValueError(f"{name} has shape {list(values.shape)}: give [n] or [seeds, n], neither of them 0")
+    if not ((values >= 0) & (values <= 1)).all():
+        raise ValueError(f"{name} has values outside [0, 1]: give 1 for a right prediction and 0 for a wrong one")
+    return np.atleast_2d(values)
+
+
+def _bootstrap(values: np.ndarray, confidence: float, resamples: int, seed: int) -> tuple[float, float, float]:
+    """Mean of values ``[seeds, n]`` and its percentile interval over resampled seeds and examples."""
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence is {confidence}: give a number between 0 and 1, such as 0.95")
+    if resamples < 1:
+        raise ValueError(f"resamples is {resamples}: give at least 1")
+    rows, n = values.shape
+    rng = np.random.default_rng(seed)
+    means = np.empty(resamples)
+    for i in range(resamples):
+        drawn = values[0] if rows == 1 else values[rng.integers(rows, size=rows)].mean(axis=0)
+        means[i] = drawn[rng.integers(n, size=n)].mean()
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return float(values.mean()), float(low), float(high)
 
 
 def _fraction(name: str, value: float) -> None:

@@ -181,6 +181,13 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = Non
     return "\n".join("  ".join(line).rstrip() for line in lines)
 
 
+def markdown(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    """`table` as a Markdown table of these columns."""
+    lines = [[COLUMNS[key][0] if key in COLUMNS else key for key in columns], ["---"] * len(columns)]
+    lines += [[_cell(row, key).replace("|", r"\|") for key in columns] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 def _cell(row: Mapping[str, Any], key: str) -> str:
     value = row.get(key)
     if _missing(value):
@@ -240,7 +247,7 @@ def _draw_loss(figure, found: dict[str, list[Run]], styles: dict) -> bool:
         axes.plot(place, threshold, color=COLOURS[1], linewidth=1.6, linestyle=(0, (4, 1.5)), label="threshold")
         axes.xaxis.set_major_formatter(lambda value, _: f"{value / 1000:g}k" if value else "0")
         rows = _name_stages(axes, run.of("stage"), float(np.nanmax(place)))
-        _dress(axes, "", _escape(name), pad=6 + 10 * rows)
+        dress(axes, "", _escape(name), pad=6 + 10 * rows)
     everything = np.concatenate([_column(run.of("report"), "loss") for _, run in shown])
     panels[0].set_ylim(0, 1.1 * float(np.nanquantile(everything, 0.995)))
     for axes in panels[len(shown) :]:
@@ -286,7 +293,7 @@ def _draw_shares(figure, found: dict[str, list[Run]], styles: dict) -> bool:
             axes.plot(time, share, color=colour, linewidth=0.6, alpha=0.25)
             line = {"color": colour, "linewidth": width, "marker": marker, "markevery": [-1], "markersize": 7}
             axes.plot(time, _smooth(share), label=_escape(name), **line)
-        _dress(axes, f"wall-clock time ({unit})", title)
+        dress(axes, f"wall-clock time ({unit})", title)
     panels[0].set_ylim(0, 104)
     panels[0].set_ylabel("share of the stream just seen (%)", fontsize=9, color=INK)
     figure.suptitle("What the filter lets through", fontsize=12, color=INK)
@@ -323,7 +330,7 @@ def _draw_accuracy(figure, found: dict[str, list[Run]], styles: dict) -> bool:
     front = [means[i] for i in pareto_front(means)]
     label = "Pareto front: none is both\nfaster and more accurate"
     axes.step(*zip(*front), where="post", color=INK, linewidth=1, linestyle="--", zorder=1, label=label)
-    _dress(axes, f"wall-clock time of the training run ({unit})", "Accuracy against time: up and to the left is better")
+    dress(axes, f"wall-clock time of the training run ({unit})", "Accuracy against time: up and to the left is better")
     axes.set_xlim(left=0)
     axes.margins(x=0.08, y=0.1)
     axes.set_ylabel("test accuracy (%)", fontsize=9, color=INK)
@@ -334,7 +341,8 @@ def _draw_accuracy(figure, found: dict[str, list[Run]], styles: dict) -> bool:
     return True
 
 
-def _dress(axes, below: str, title: str, pad: float = 8) -> None:
+def dress(axes, below: str, title: str, pad: float = 8) -> None:
+    """The house's look for one frame: title, label of the time axis, quiet grid and edges."""
     axes.set_title(title, fontsize=10, color=INK, loc="left", pad=pad)
     axes.set_xlabel(below, fontsize=9, color=INK)
     axes.tick_params(labelsize=8, color=FAINT, labelcolor=INK)

@@ -163,6 +163,81 @@ def test_macro_f1_takes_strings():
     assert metrics.macro_f1(["a", "b"], ["a", "b"]) == 1
 
 
+def test_difference_is_paired_so_what_is_hard_for_both_cancels():
+    rng = np.random.default_rng(0)
+    other = rng.random((3, 2000)) < 0.7
+    ours = other | (rng.random((3, 2000)) < 0.02)
+    gap, low, high = metrics.difference_interval(ours, other)
+    assert gap == pytest.approx((ours.astype(float) - other).mean()) and 0 < low < gap < high
+    apart = metrics.accuracy_interval(ours)[1] - metrics.accuracy_interval(other)[2]
+    assert apart < 0  # the two intervals overlap all the same
+    assert metrics.difference_interval(other, other) == (0.0, 0.0, 0.0)
+    assert metrics.difference_interval(other, ours)[0] == -gap
+
+
+def test_difference_to_nothing_is_the_accuracy():
+    correct = np.random.default_rng(1).random((4, 300)) < 0.8
+    assert metrics.difference_interval(correct, np.zeros((4, 300))) == metrics.accuracy_interval(correct)
+
+
+def conlleval(tags):
+    """Spans by the letter: a tag begins one if it is B-, or I- after another type; it ends where the next tag is no I- of it."""
+    out = []
+    for i, tag in enumerate(tags):
+        before = tags[i - 1] if i else "O"
+        if tag != "O" and (tag[0] == "B" or before[2:] != tag[2:]):
+            end = i + 1
+            while end < len(tags) and tags[end] == "I-" + tag[2:]:
+                end += 1
+            out.append((tag[2:], i, end))
+    return out
+
+
+TAGS = st.lists(st.sampled_from(["O", "B-a", "I-a", "B-b", "I-b"]), max_size=8)
+
+
+@given(TAGS)
+def test_spans_by_the_letter(tags):
+    assert metrics.spans(tags) == conlleval(tags)
+
+
+@given(st.lists(st.tuples(TAGS, st.randoms()), min_size=1, max_size=5))
+def test_span_f1_counts_spans_not_tags(pairs):
+    labels = [tags for tags, _ in pairs]
+    predictions = [random.sample(tags, len(tags)) for tags, random in pairs]
+    wanted, found = ({(i, *span) for i, tags in enumerate(rows) for span in conlleval(tags)} for rows in (labels, predictions))
+    ref = 2 * len(wanted & found) / (len(wanted) + len(found)) if wanted or found else 1.0
+    assert metrics.span_f1(labels, predictions) == pytest.approx(ref)
+    assert metrics.span_f1(labels, labels) == 1.0
+
+
+def test_half_a_span_is_no_span():
+    assert metrics.span_f1([["B-a", "I-a", "O", "B-b"]], [["B-a", "O", "O", "B-b"]]) == pytest.approx(0.5)
+
+
+def test_stage_shares_sum_to_one_and_a_stage_may_come_back():
+    stages = [("warm-up", 64), ("fit", 200), ("filter", 300), ("warm-up", 800), ("filter", 900)]
+    comp = metrics.stage_shares(stages, 1000)
+    assert comp == pytest.approx({"warm-up": 0.3, "fit": 0.1, "filter": 0.6}) and sum(comp.values()) == pytest.approx(1)
+    assert metrics.stage_shares([], 10) == {} and metrics.stage_shares([("fit", 5)], 10) == {"fit": 1.0}
+
+
+def test_overlap_is_of_what_either_skips():
+    assert metrics.overlap(8, 9, 7) == pytest.approx(0.7)
+    assert metrics.overlap(3, 3, 3) == 1 and metrics.overlap(3, 4, 0) == 0 and np.isnan(metrics.overlap(0, 0, 0))
+
+
+def test_relative_cost_is_an_example_against_an_example():
+    assert metrics.relative_cost(0.1, 1000, 1.0, 100) == pytest.approx(0.01)
+
+
+def test_energy_saved_is_time_saved():
+    """At constant power the energy saved is 1 - T_norm: 75 % by the paper's Table 3, where its text says 45.85 % on average."""
+    times = [table_3("Three stages", benchmark)[1] for benchmark in BENCHMARKS]
+    whole, ours = (metrics.energy_kwh(hours, 100, 20, 250, 1) for hours in (1.0, float(np.mean(times))))
+    assert 1 - ours / whole == pytest.approx(1 - np.mean(times)) and 1 - ours / whole == pytest.approx(0.754)
+
+
 @pytest.mark.parametrize(
     "call, message",
     [
@@ -188,6 +263,14 @@ def test_macro_f1_takes_strings():
         (lambda: metrics.accuracy_interval([0, 1], resamples=0), "resamples is 0"),
         (lambda: metrics.macro_f1([0, 1], [0]), r"\[2\] and predictions \[1\]"),
         (lambda: metrics.macro_f1([], []), "at least 1"),
+        (lambda: metrics.difference_interval([1, 0], [1]), r"ours has shape \[1, 2\] and other \[1, 1\]"),
+        (lambda: metrics.difference_interval([1, 0], [1, 2]), "other has values outside"),
+        (lambda: metrics.span_f1([["O"]], []), "1 label and 0 prediction"),
+        (lambda: metrics.span_f1([["O"]], [["O", "O"]]), "sentence 0 has 1 labels and 2 predictions"),
+        (lambda: metrics.span_f1([["city"]], [["O"]]), "tag 'city' at place 0"),
+        (lambda: metrics.stage_shares([("a", 0), ("b", 9), ("c", 5)], 10), r"begin at \[0, 9, 5\] of 10"),
+        (lambda: metrics.overlap(1, 2, 3), "by_both=3"),
+        (lambda: metrics.relative_cost(1, 0, 1, 1), "predicted is 0"),
     ],
 )
 def test_errors_say_what_was_given(call, message):

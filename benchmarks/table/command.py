@@ -1,0 +1,154 @@
+"""Command: what the benchmarks that fill a table of cells have in common, from their arguments to their page."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+
+import torch
+
+from table import page, plan, runner, systems, tasks
+from table.store import Store
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table to fill. name: of its file. about: one line. small, full: data sets with their sizes, by name. systems: its rows.
+    own: rows that get controls of their own. bench: how a cell is run. load: (name, size, folder) -> task. write: (store,
+    folder, folders beside) -> the files made of it.
+    """
+
+    name: str
+    about: str
+    small: Mapping[str, tasks.Size]
+    full: Mapping[str, tasks.Size]
+    systems: Sequence[systems.System]
+    own: Sequence[str] = ()
+    bench: type = runner.Bench
+    load: Callable = tasks.load
+    write: Callable = page.write
+
+
+def main(table: Table, arguments: list[str] | None = None) -> int:
+    """Fill a table as the arguments say. Returns 0; 1 where a cell failed; 2 for bad input, said in one line."""
+    given = parser(table).parse_args(arguments)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: say(f"note: {message}")
+            return go(table, given)
+    except (ValueError, OSError) as error:
+        say(f"{table.name}: error: {' '.join(str(error).split())}")
+        return 2
+    except KeyboardInterrupt:
+        say("interrupted; the same command goes on")
+        return 130
+
+
+def parser(table: Table) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=table.name, description=table.about)
+    add = parser.add_argument
+    add("--data", type=Path, help="a folder with a folder for each data set (default: look all up on the hub)")
+    add("--model", help="a folder or hub name of a pretrained encoder (default: a tiny one that starts from nothing)")
+    add("--datasets", nargs="+", default=list(table.small), metavar="NAME", help=f"default: {' '.join(table.small)}")
+    add("--policies", nargs="+", metavar="NAME", help="policies, or rows as policy/budget (default: all); baseline and controls are always run")
+    add("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="SEED", help="default: 0 1 2")
+    add("--own", nargs="*", default=list(table.own), metavar="ROW", help=f"rows that get controls of their own, or all (default: {' '.join(table.own) or 'none'})")
+    add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="default: cuda where there is one, else cpu")
+    add("--threads", type=int, help="CPU threads for torch (default: torch's choice)")
+    add("--precision", choices=("bf16", "fp32"), default="bf16", help="autocast of the forward pass, for all rows alike (default: bf16)")
+    add("--full", action="store_true", help="all data and longer texts, for a GPU")
+    for name in ("train", "test", "epochs", "max-length"):
+        add(f"--{name}", type=int, metavar="N", help=f"another {name.replace('-', ' ')} than the data set's own")
+    add("--minutes", type=float, metavar="M", help="begin no cell after M minutes")
+    add("--out", type=Path, required=True, metavar="DIR", help="where cells.jsonl, the table and the pictures are")
+    add("--beside", type=Path, nargs="*", default=[], metavar="DIR", help="folders that other tables filled, for a page that uses their cells")
+    add("--list", action="store_true", help="say what is done and what is missing, and stop")
+    add("--page", action="store_true", help="make the table and pictures of what is there, and stop")
+    add("--tune", action="store_true", help=f"instead, try the rates {tasks.RATES} for training on everything, on the tuning split")
+    return parser
+
+
+def go(table: Table, given: argparse.Namespace) -> int:
+    store = Store(given.out / "cells.jsonl")
+    for note in store.notes:
+        say(f"note: {note}")
+    if given.page:
+        say(f"written: {', '.join(map(str, table.write(store, given.out, given.beside)))}")
+        return 0
+    if given.threads:
+        torch.set_num_threads(given.threads)
+        os.environ.setdefault("RAYON_NUM_THREADS", str(given.threads))  # of the tokenizer
+    bench = table.bench(given.model, torch.device(given.device), given.precision)
+    loaded = {name: load(table, name, given) for name in given.datasets}
+    if given.tune:
+        return tune(bench, loaded, given.out, given.minutes)
+    rows, notes = systems.choose(table.systems, given.policies)
+    for note in notes:
+        say(f"note: {note}")
+    mine = [system.name for system in rows if system.policy not in systems.CONTROLS and system.name != "/".join(systems.BASELINE)]
+    own = mine if given.own == ["all"] else [name for name in given.own if name in mine]
+    planned = list(plan.cells(given.datasets, rows, given.seeds, own))
+    setups = {name: bench.setup(task) for name, task in loaded.items()}
+    if given.list:
+        sys.stdout.write(plan.overview(planned, store, setups) + "\n")
+        return 0
+    return fill(table, bench, loaded, planned, store, setups, given)
+
+
+def load(table: Table, name: str, given: argparse.Namespace) -> tasks.Task:
+    size = tasks.size_of(name, table.full if given.full else table.small, train=given.train, test=given.test, epochs=given.epochs, max_length=given.max_length)
+    task = table.load(name, size, given.data)
+    say(f"{name}: {len(task.train)} training rows x {size.epochs} passes, {len(task.test)} test rows, {len(task.classes)} classes, "
+        f"lr {size.lr:g}, at most {size.max_length} tokens")  # fmt: skip
+    return task
+
+
+def fill(table: Table, bench: runner.Bench, loaded: dict, planned: list[plan.Cell], store: Store, setups: dict, given: argparse.Namespace) -> int:
+    """Run what is missing, in order; a cell that fails is named and passed over."""
+    start, failed = time.monotonic(), []
+    todo = plan.missing(planned, store, setups)
+    say(f"{len(planned) - len(todo)} of {len(planned)} cells are done")
+    for number, cell in enumerate(todo, 1):
+        if given.minutes is not None and time.monotonic() - start > 60 * given.minutes:
+            say(f"{given.minutes:g} minutes are over; {len(todo) - number + 1} cells are left for the next call")
+            break
+        try:
+            done = runner.run_cell(bench, loaded[cell.dataset], cell, store, setups[cell.dataset])
+        except Exception as error:  # a policy's own fault must not cost the other rows
+            failed.append(cell.name)
+            say(f"{cell.name} failed: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
+            continue
+        store.add(done)
+        say(f"[{number}/{len(todo)}] {cell.name}: accuracy {100 * done['accuracy']:.2f} %, {done['wall_s']:.1f} s, "
+            f"T_norm {done['t_norm_measured']:.2f}")  # fmt: skip
+    if store.cells:
+        say(f"written: {', '.join(map(str, table.write(store, given.out, given.beside)))}")
+    if failed:
+        say(f"{len(failed)} cells failed: {', '.join(failed)}")
+    return 1 if failed else 0
+
+
+def tune(bench: runner.Bench, loaded: dict, out: Path, minutes: float | None) -> int:
+    start, store = time.monotonic(), Store(out / "tune.jsonl")
+    for task in loaded.values():
+        for rate in tasks.RATES:
+            setup, name = bench.setup(runner.at_rate(task, rate)), f"tune:{task.name}"
+            cell = next(iter(store.of(dataset=name, budget=f"lr {rate:g}", setup=setup)), None)
+            if cell is None and (minutes is None or time.monotonic() - start < 60 * minutes):
+                cell = runner.tune(bench, task, rate)
+                store.add(cell)
+            if cell is not None:
+                say(f"{name} lr {rate:g}: {100 * cell['accuracy']:.2f} % of {cell['test_rows']} tuning rows, {cell['wall_s']:.0f} s")
+    return 0
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

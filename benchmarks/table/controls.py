@@ -1,0 +1,121 @@
+"""Controls: what a random, and a class-balanced random, share of the same measured wall-clock would have scored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from filterloader import metrics
+from table.store import Store, unpacked
+from table.systems import BASELINE, CONTROLS, LADDER
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table: the cells of one policy and budget, a seed each, beside their controls.
+
+    controls: name -> scores ``[seeds, test]`` of that control at each cell's wall-clock. own: whether those were run for this
+    row, or read off the ladder. merit: accuracy minus the better control's, with its paired interval; None without controls.
+    """
+
+    dataset: str
+    policy: str
+    budget: str
+    cells: list[dict[str, Any]]
+    scores: np.ndarray
+    controls: dict[str, np.ndarray]
+    own: bool
+    better: str | None
+    merit: tuple[float, float, float] | None
+
+    @property
+    def name(self) -> str:
+        return f"{self.policy}/{self.budget}"
+
+    def mean(self, field: str) -> float | None:
+        """Mean of a field over the seeds; None where no cell has it."""
+        values = [cell[field] for cell in self.cells if cell.get(field) is not None]
+        return float(np.mean(values)) if values else None
+
+    @cached_property
+    def accuracy(self) -> tuple[float, float, float]:
+        return metrics.accuracy_interval(self.scores)
+
+
+def scores_of(cell: dict[str, Any]) -> np.ndarray:
+    """Which test examples a cell got right, float64 ``[test]``."""
+    return unpacked(cell["correct"], cell["test_rows"])
+
+
+def at_wall_clock(rungs: Sequence[dict[str, Any]], wall_s: float, field: str = "wall_s") -> np.ndarray:
+    """Scores ``[test]`` of a control at ``wall_s`` seconds (or at that much of another field), read off a ladder of its runs.
+
+    rungs: cells of one data set, seed and control at rising shares, and the one that trained on everything; at least one.
+    Between the two rungs next in time each example's score is interpolated, linear in the logarithm of time. Beyond the
+    dearest rung it is that rung's, and below the cheapest that one's, so there the control has had more time than the row.
+    """
+    rungs = sorted(rungs, key=lambda cell: cell[field])
+    above = next((i for i, cell in enumerate(rungs) if cell[field] >= wall_s), len(rungs) - 1)
+    high = rungs[above]
+    low = rungs[max(above - 1, 0)]
+    if high is low or wall_s >= high[field]:
+        return scores_of(high)
+    share = np.log(wall_s / low[field]) / np.log(high[field] / low[field])
+    return (1 - share) * scores_of(low) + share * scores_of(high)
+
+
+def ladder(policy: str, seed: int, cells: Sequence[dict[str, Any]], suffix: str = "") -> list[dict[str, Any]]:
+    """The rungs of a control: its cells whose budget is a share (and a suffix), and the one that trained on everything."""
+    shares = [f"{share:g}{suffix}" for share in LADDER]
+    return [cell for cell in cells if cell["seed"] == seed and cell["controls"] is None
+            and ((cell["policy"] == policy and cell["budget"] in shares) or (cell["policy"], cell["budget"]) == BASELINE)]  # fmt: skip
+
+
+def rows(store: Store, dataset: str) -> list[Row]:
+    """The rows of one data set, in the order in which they were first run. Of several setups, that of the last cell counts."""
+    cells = store.of(dataset=dataset)
+    if not cells:
+        return []
+    setup = cells[-1]["setup"]
+    cells = [cell for cell in cells if cell["setup"] == setup]
+    found: dict[tuple[str, str], list[dict]] = {}
+    for cell in cells:
+        if cell["controls"] is None:
+            found.setdefault((cell["policy"], cell["budget"]), []).append(cell)
+    return [_row(dataset, policy, budget, own, cells) for (policy, budget), own in found.items()]
+
+
+def _row(dataset: str, policy: str, budget: str, members: list[dict], cells: list[dict]) -> Row:
+    members = sorted(members, key=lambda cell: cell["seed"])
+    scores = np.stack([scores_of(cell) for cell in members])
+    mine = {} if policy in CONTROLS or (policy, budget) == BASELINE else own_controls(f"{policy}/{budget}", members, cells)
+    own = bool(mine)
+    if not own and policy not in CONTROLS and (policy, budget) != BASELINE:
+        mine = ladder_controls(members, cells)
+    better = max(mine, key=lambda name: mine[name].mean()) if mine else None
+    merit = metrics.difference_interval(scores, mine[better]) if mine else None
+    return Row(dataset, policy, budget, members, scores, mine, own, better, merit)
+
+
+def own_controls(name: str, members: list[dict], cells: list[dict]) -> dict[str, np.ndarray]:
+    """The controls that were run for a row, by name: those that there are for each of its seeds."""
+    found = {}
+    for policy in CONTROLS:
+        of_seed = {cell["seed"]: cell for cell in cells if cell["controls"] == name and cell["policy"] == policy}
+        if all(cell["seed"] in of_seed for cell in members):
+            found[policy] = np.stack([scores_of(of_seed[cell["seed"]]) for cell in members])
+    return found
+
+
+def ladder_controls(members: list[dict], cells: list[dict]) -> dict[str, np.ndarray]:
+    """The controls read off the ladder, by name: those that have a rung for each of the row's seeds."""
+    found = {}
+    for policy in CONTROLS:
+        ladders = [ladder(policy, member["seed"], cells) for member in members]
+        if all(any(cell["policy"] == policy for cell in rungs) for rungs in ladders):
+            found[policy] = np.stack([at_wall_clock(rungs, member["wall_s"]) for rungs, member in zip(ladders, members, strict=True)])
+    return found

@@ -1,0 +1,63 @@
+"""Plan: which cells a table has, in which order they are run, and which of them are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from table.store import Key, Store
+from table.systems import BASELINE, CONTROLS, System
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training run. controls: ``policy/budget`` of the row whose own control it is; its budget is known once that row is."""
+
+    dataset: str
+    system: System
+    seed: int
+    controls: str | None = None
+
+    def key(self, setup: str) -> Key:
+        return Key(self.dataset, self.system.policy, "=" if self.controls else self.system.budget, self.seed, self.controls, setup)
+
+    @property
+    def name(self) -> str:
+        return f"{self.dataset} {f'{self.system.policy} as {self.controls}' if self.controls else self.system.name} seed {self.seed}"
+
+
+def cells(datasets: Sequence[str], systems: Sequence[System], seeds: Sequence[int], own: Sequence[str] = ()) -> Iterator[Cell]:
+    """All cells, the most useful first: the first seed of each data set with its controls, then the second seed, …
+
+    own: names of rows (``policy/budget``) that get two controls of their own, run at the row's measured time.
+    """
+    controls = [policy for policy in CONTROLS if any(system.policy == policy for system in systems)]
+    ordered = sorted(systems, key=lambda system: ((system.policy, system.budget) != BASELINE, system.policy not in CONTROLS))
+    for seed in seeds:
+        for dataset in datasets:
+            for system in ordered:
+                yield Cell(dataset, system, seed)
+                if system.name in own:
+                    for policy in controls:
+                        yield Cell(dataset, System(policy, "=", lambda kind, _: None), seed, controls=system.name)
+
+
+def missing(planned: Sequence[Cell], store: Store, setups: Mapping[str, str]) -> list[Cell]:
+    """The planned cells that are not in the store. setups: digest a data set."""
+    return [cell for cell in planned if store.get(cell.key(setups[cell.dataset])) is None]
+
+
+def overview(planned: Sequence[Cell], store: Store, setups: Mapping[str, str]) -> str:
+    """What is done and what is missing, one line a data set and seed, as text."""
+    lines = []
+    left = {id(cell) for cell in missing(planned, store, setups)}
+    for dataset, seed in dict.fromkeys((cell.dataset, cell.seed) for cell in planned):
+        own = [cell for cell in planned if (cell.dataset, cell.seed) == (dataset, seed)]
+        todo = [cell.name.removeprefix(f"{dataset} ").removesuffix(f" seed {seed}") for cell in own if id(cell) in left]
+        wall = sum(store.get(cell.key(setups[dataset]))["wall_s"] for cell in own if id(cell) not in left)
+        lines.append(f"{dataset} seed {seed}: {len(own) - len(todo)} of {len(own)} done ({wall:.0f} s of training)"
+                     + (f"; missing: {', '.join(todo)}" if todo else ""))  # fmt: skip
+    others = len(store.cells) - (len(planned) - len(left))
+    if others:
+        lines.append(f"{others} more cells in {store.path} belong to other data sets, rows, seeds, sizes or settings")
+    return "\n".join(lines)

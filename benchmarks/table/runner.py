@@ -1,0 +1,191 @@
+"""Runner: one cell run from its beginning to its JSON object."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import os
+import platform
+import sys
+import warnings
+from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from time import perf_counter, process_time
+from typing import Any
+
+import torch
+
+from filterloader import encoder, experiment, metrics
+from filterloader.experiment import Recipe
+from table.plan import Cell
+from table.store import Store, packed
+from table.systems import BASELINE, System, freeze, keeping
+from table.tasks import Task
+
+
+@dataclass
+class Bench:
+    """What all cells of a table share. model: a folder or hub name; None: a small encoder that starts from nothing."""
+
+    model: str | None
+    device: torch.device
+    precision: str
+    batch_size: int = 32
+    warmed: set[str] = field(default_factory=set)  # rows whose kernels are compiled
+
+    def recipe(self, task: Task, system: System | None = None) -> Recipe:
+        size = task.size
+        recipe = Recipe(text=task.text, label=task.label, epochs=size.epochs, batch_size=self.batch_size, lr=size.lr, precision=self.precision)
+        if system is None:
+            return recipe
+        return replace(recipe, granularity=system.granularity, batch_size=system.batch_size or self.batch_size, epochs=system.epochs or size.epochs)
+
+    def setup(self, task: Task) -> str:
+        """A digest of everything that must be equal for two cells to be compared."""
+        rows = hashlib.sha1(json.dumps([task.train, task.tune, task.test]).encode()).hexdigest()
+        model = None if self.model is None else Path(self.model).name
+        where = [described_device(self.device), hardware(), torch.get_num_threads()]
+        said = json.dumps([rows, asdict(self.recipe(task)), task.size.max_length, model, where])
+        return hashlib.sha1(said.encode()).hexdigest()[:8]
+
+    def make(self, task: Task, seed: int):
+        """``(tokenizer, untrained model)`` on the device."""
+        length = task.size.max_length
+        if self.model is not None:
+            tokenizer, model = encoder.pretrained(self.model, task.classes, seed, length)
+            return tokenizer, model.to(self.device)
+        names = task.text if isinstance(task.text, tuple) else (task.text,)
+        tokenizer = encoder.wordpiece([row[name] for name in names for row in task.train], vocab_size=1000, max_length=length)
+        return tokenizer, encoder.small_encoder(len(tokenizer), task.classes, hidden=32, layers=2, heads=2, max_length=length, seed=seed).to(self.device)
+
+
+    def test(self, model, tokenizer, task: Task, recipe: Recipe) -> float:
+        """Accuracy of a model on the reported split."""
+        return float(experiment.correct(model, tokenizer, task.test, recipe).mean())
+
+    def run(self, fresh, tokenizer, system: System, policy, task: Task, recipe: Recipe, *, seed: int):
+        """``(result, loader, what else was measured)``: a copy of the model trained under the system's policy, and tested."""
+        return *experiment.run(fresh, tokenizer, policy, task.train, task.test, recipe, seed=seed, score=system.scored), {}
+
+
+def run_cell(bench: Bench, task: Task, cell: Cell, store: Store, setup: str) -> dict[str, Any]:
+    """Train and test one cell. The baseline of its data set and seed, and the row it controls, must be in the store.
+
+    cpu_s and elapsed_s of the cell are processor time and wall-clock with the test included, load is the machine's before it
+    began: they tell whether it had its processors for itself. Raises ValueError where a cell that it needs is not there.
+    """
+    full = None if cell.system.name == "/".join(BASELINE) else _found(store, task.name, *BASELINE, cell.seed, setup)
+    system = cell.system if cell.controls is None else matched(cell, full, store, setup)
+    recipe = bench.recipe(task, system)
+    policy = system.make(recipe.epochs)
+    tokenizer, fresh = bench.make(task, cell.seed)
+    if system.frozen:
+        freeze(fresh)
+    base = None if full else bench.test(fresh, tokenizer, task, recipe)
+    _warm_up(bench, system, fresh, tokenizer, task, recipe)
+    settings, load, start, cpu = repr(policy), os.getloadavg()[0], perf_counter(), process_time()
+    result, loader, more = bench.run(fresh, tokenizer, system, policy, task, recipe, seed=cell.seed)
+    return described(bench, task, recipe) | measured(result, loader, full, recipe.epochs) | more | {
+        "policy": system.policy, "budget": system.budget, "seed": cell.seed, "controls": cell.controls, "settings": settings,
+        "granularity": system.granularity, "scored_ahead": system.scored, "frozen": system.frozen, "setup": setup,
+        "base_accuracy": base if full is None else full["base_accuracy"], "correct": packed(result.correct),
+        "cpu_s": process_time() - cpu, "elapsed_s": perf_counter() - start, "load": load,
+    }  # fmt: skip
+
+
+def measured(result: experiment.Result, loader, full: dict[str, Any] | None, epochs: int) -> dict[str, Any]:
+    """What a run measured. full: the cell that trained on everything, None where this is it.
+
+    t_norm_measured: wall-clock over the full cell's. t_norm_modelled: the paper's formula, with this run's shares and the
+    full cell's time of a forward and a backward pass, and a forward pass for each example scored before a pass.
+    """
+    scalars = result.scalars
+    accuracy, low, high = metrics.accuracy_interval(result.correct)
+    passes = scalars if full is None else full
+    cell = {"accuracy": accuracy, "accuracy_low": low, "accuracy_high": high, "macro_f1": result.macro_f1, "wall_s": result.wall_s,
+            "t_norm_measured": 1.0 if full is None else result.wall_s / full["wall_s"]}  # fmt: skip
+    counts = ("seen", "forwarded", "backwarded", "scored", "surveyed", "batches")
+    cell |= {name: int(scalars.get(name, 0)) for name in counts}
+    cell |= {name: scalars.get(name, 0.0) for name in ("alpha_b", "alpha_fb", "t_f", "t_b", "loader_s", "predictor_s", "score_s", "survey_s", "hook_s")}
+    if passes["t_f"] > 0 and passes["t_b"] > 0:
+        cell["t_norm_modelled"] = metrics.modelled_t_norm(scalars["alpha_b"], scalars["alpha_fb"], passes["t_f"], passes["t_b"])
+        cell["t_norm_modelled"] += cell["surveyed"] / cell["seen"] * passes["t_f"] / (passes["t_f"] + passes["t_b"])
+        if scalars["predictor_s"] > 0 and full is not None:
+            cell["predictor_over_model"] = metrics.relative_cost(scalars["predictor_s"], int(scalars["seen"]), passes["t_f"] + passes["t_b"], 1)
+    cell["stages"] = metrics.stage_shares(loader.ledger.stages, loader.total_examples * epochs)
+    return cell | {name: scalars[name] for name in ("overlap", "false_skip_rate", "predictor_loss") if name in scalars}
+
+
+def described(bench: Bench, task: Task, recipe: Recipe) -> dict[str, Any]:
+    """What was run on what."""
+    return {
+        "dataset": task.name, "device": described_device(bench.device), "hardware": hardware(), "threads": torch.get_num_threads(),
+        "model": None if bench.model is None else Path(bench.model).name, "precision": bench.precision,
+        "train_rows": len(task.train), "test_rows": len(task.test), "epochs": recipe.epochs, "batch_size": recipe.batch_size,
+        "lr": recipe.lr, "max_length": task.size.max_length, "version": _version("filterloader"), "torch": torch.__version__,
+        "date": datetime.date.today().isoformat(),
+    }  # fmt: skip
+
+
+def matched(cell: Cell, full: dict[str, Any] | None, store: Store, setup: str) -> System:
+    """The control that keeps as large a share of the stream as its row took of the time of training on everything."""
+    row = _found(store, cell.dataset, *cell.controls.split("/", 1), cell.seed, setup)
+    return keeping(cell.system.policy, round(min(max(row["wall_s"] / full["wall_s"], 0.01), 1.0), 3))
+
+
+def tune(bench: Bench, task: Task, rate: float, seed: int = 100) -> dict[str, Any]:
+    """Train on everything at a learning rate, test on the tuning split: a cell whose data set is called ``tune:name``."""
+    task = at_rate(task, rate)
+    tokenizer, fresh = bench.make(task, seed)
+    recipe = bench.recipe(task)
+    everything = System(*BASELINE, lambda kind, _: kind())
+    result, *_ = bench.run(fresh, tokenizer, everything, everything.make(1), replace(task, test=task.tune), recipe, seed=seed)
+    return described(bench, task, recipe) | {
+        "dataset": f"tune:{task.name}", "policy": BASELINE[0], "budget": f"lr {rate:g}", "seed": seed, "accuracy": result.accuracy,
+        "macro_f1": result.macro_f1, "wall_s": result.wall_s, "setup": bench.setup(task), "test_rows": len(task.tune),
+    }  # fmt: skip
+
+
+def at_rate(task: Task, rate: float) -> Task:
+    return replace(task, size=replace(task.size, lr=rate))
+
+
+def described_device(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def hardware() -> str:
+    """The processor's name, as the system tells it."""
+    try:
+        names = [line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+        return f"{names[0]}, {len(names)} cores" if names else platform.processor()
+    except OSError:
+        return platform.processor() or sys.platform
+
+
+def _warm_up(bench: Bench, system: System, fresh, tokenizer, task: Task, recipe: Recipe) -> None:
+    """Compile the kernels and wake the libraries before the clock starts, whoever runs first."""
+    kind = f"{system.policy} {system.granularity} {system.scored} {system.single}"
+    if kind not in bench.warmed:
+        bench.warmed.add(kind)
+        few = replace(recipe, epochs=min(recipe.epochs, 2))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            few_rows = replace(task, train=task.train[:64], test=task.test[:8])
+            bench.run(fresh, tokenizer, system, system.make(few.epochs), few_rows, few, seed=0)
+
+
+def _found(store: Store, dataset: str, policy: str, budget: str, seed: int, setup: str) -> dict[str, Any]:
+    cells = store.of(dataset=dataset, policy=policy, budget=budget, seed=seed, setup=setup, controls=None)
+    if not cells:
+        raise ValueError(f"{dataset} {policy}/{budget} seed {seed} has not been run yet; it comes first")
+    return cells[-1]
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,94 @@
+"""Store: finished cells as JSON lines, one whole line a cell; half a line, where a run was killed, is taken out."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from filterloader.ledger import finite
+
+
+class Key(NamedTuple):
+    """Which cell a line is. controls: ``policy/budget`` of the row whose own control it is (then budget is ``"="``), else None.
+    setup: the digest of everything the cells of one table share (data, sizes, model, recipe)."""
+
+    dataset: str
+    policy: str
+    budget: str
+    seed: int
+    controls: str | None
+    setup: str
+
+
+class Store:
+    """The cells of one file, in the order in which they were finished; a cell that stands twice counts as it stands last.
+
+    path: made on the first `add`. One process writes at a time; each cell is one write, flushed to the disk.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.notes: list[str] = []
+        self.cells: dict[Key, dict[str, Any]] = {}
+        if self.path.is_file():
+            self._read()
+
+    def _read(self) -> None:
+        text = self.path.read_bytes().decode("utf-8", errors="replace")
+        lines = text.split("\n")
+        whole, broken = [], 0
+        for line in lines:
+            if not line.strip():
+                continue
+            try:
+                cell = json.loads(line)
+                self.cells[key_of(cell)] = cell
+                whole.append(line)
+            except (json.JSONDecodeError, KeyError, TypeError):
+                broken += 1
+        if broken or not text.endswith("\n"):
+            if broken:
+                self.notes.append(f"{self.path}: {broken} half-written line{'s' * (broken > 1)} taken out; what was lost is run again")
+            beside = self.path.with_name(self.path.name + ".mended")
+            beside.write_text("".join(line + "\n" for line in whole), encoding="utf-8")
+            os.replace(beside, self.path)
+
+    def add(self, cell: dict[str, Any]) -> None:
+        """Keep a finished cell. Raises KeyError where it lacks a field of `Key`."""
+        key = key_of(cell)
+        line = json.dumps(finite(cell), ensure_ascii=False) + "\n"
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            os.write(descriptor, line.encode("utf-8"))
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        self.cells[key] = json.loads(line)
+
+    def get(self, key: Key) -> dict[str, Any] | None:
+        return self.cells.get(key)
+
+    def of(self, **fields: Any) -> list[dict[str, Any]]:
+        """The cells that have these values."""
+        return [cell for cell in self.cells.values() if all(cell.get(name) == value for name, value in fields.items())]
+
+
+def key_of(cell: dict[str, Any]) -> Key:
+    controls = cell.get("controls")
+    return Key(cell["dataset"], cell["policy"], "=" if controls else cell["budget"], cell["seed"], controls, cell["setup"])
+
+
+def packed(correct: Sequence[bool] | np.ndarray) -> str:
+    """Bools ``[n]`` as hexadecimal digits, eight bools two digits."""
+    return np.packbits(np.asarray(correct, bool)).tobytes().hex()
+
+
+def unpacked(text: str, n: int) -> np.ndarray:
+    """What `packed` was given, float64 ``[n]`` of 0 and 1."""
+    return np.unpackbits(np.frombuffer(bytes.fromhex(text), np.uint8), count=n).astype(float)
