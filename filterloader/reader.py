@@ -102,10 +102,12 @@ class Reader:
         columns = dict(found.columns)
         label = self._label_of(columns)
         labels = None if label is None else columns.pop(label)
-        texts = [columns.pop(name) for name in self.texts if name in columns] if self.reads == "texts" or self._raw(columns) else []
-        if self._raw(columns) and self.reads != "texts":
-            columns = self._encode([utf8.decode(text) for text in texts])
-            texts = []
+        raw = self._raw(columns)
+        texts = [columns[name] for name in self.texts if name in columns] if raw or self.reads == "texts" else []
+        if texts:
+            columns = {name: column for name, column in columns.items() if name not in self.texts}
+        if raw and self.reads != "texts":
+            columns, texts = self._encode([utf8.decode(text) for text in texts]), []
         like = columns.get("input_ids")
         for name, column in columns.items():
             if not isinstance(column, Ragged):
