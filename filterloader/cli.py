@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filterloader.names import look_for
+
 SMALL = {"lr": 1e-3, "max_length": 64, "warmup": 0.4}  # a model that starts from nothing first has to learn something
 PRETRAINED = {"lr": 5e-5, "max_length": 128}
 DEMO = {"per_library": 1200, "epochs": 2, "seeds": [0, 1], "warmup": 1.0}
@@ -86,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(given: argparse.Namespace) -> int:
+    look_for(given.data, given.model)
     from filterloader.policies import POLICIES
 
     if given.policy not in POLICIES:

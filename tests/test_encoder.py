@@ -123,7 +123,8 @@ def test_pretrained_of_nothing_is_one_line(name, tmp_path, monkeypatch):
         ValueError, match=f"no pretrained classifier at '{name}': give a folder with config.json"
     ) as raised:
         encoder.pretrained(name, 2)
-    assert "\n" not in str(raised.value)
+    assert "\n" not in str(raised.value) and len(str(raised.value)) < 500
+    assert str(raised.value).endswith("(offline, and not in the hub's cache)") == (name == "nobody/nothing")
 
 
 @pytest.mark.parametrize(
