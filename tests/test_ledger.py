@@ -358,6 +358,59 @@ def test_energy_is_that_of_the_power_given(clock):
     assert ledger.scalars()["co2e_lb"] == pytest.approx(0.954 * 1.58 * 0.5 * 720 / 1000)
 
 
+class Gpus:
+    """CUDA as a process sees it: awake or not, and bytes held on each device."""
+
+    def __init__(self, monkeypatch, awake, held):
+        self.awake, self.held, self.looks = awake, held, 0
+        for name in ("is_initialized", "device_count", "memory_reserved"):
+            monkeypatch.setattr(torch.cuda, name, getattr(self, name))
+
+    def is_initialized(self):
+        return self.awake
+
+    def device_count(self):
+        assert self.awake, "CUDA was woken"
+        self.looks += 1
+        return len(self.held)
+
+    def memory_reserved(self, device):
+        return self.held[device]
+
+
+@pytest.mark.parametrize("held, found", [([4096], 1), ([0, 4096, 0, 512], 2), ([0, 0], None)])
+def test_gpus_in_use_are_counted_once_at_a_report(monkeypatch, clock, held, found):
+    gpus, ledger = Gpus(monkeypatch, False, held), Ledger()
+    block = some([2])
+    ledger.judged(block, np.ones(1, np.float32), 0.5)
+    assert ledger.power["gpus"] is None and not gpus.looks
+    gpus.awake = True
+    ledger.scalars()  # nothing is looked for where a bar asks at every batch
+    assert not gpus.looks
+    for _ in range(3):
+        ledger.judged(block, np.ones(1, np.float32), 0.5)
+    assert ledger.power["gpus"] == found and gpus.looks == (1 if found else 3)
+    ledger.enter("loader")
+    clock.turn(1800)
+    ledger.leave(None)
+    assert ledger.scalars()["energy_kwh"] == pytest.approx(1.58 * 0.5 * (65 + 10 + 300 * (found or 0)) / 1000)
+
+
+@pytest.mark.parametrize("given", [0, 8])
+def test_a_number_of_gpus_that_was_given_stands(monkeypatch, given):
+    gpus, ledger = Gpus(monkeypatch, True, [4096]), Ledger()
+    ledger.power["gpus"] = given
+    ledger.judged(some([2]), np.ones(1, np.float32), 0.5)
+    assert ledger.power["gpus"] == given and not gpus.looks
+
+
+@pytest.mark.cuda
+def test_a_gpu_in_use_is_found():
+    ledger, held = Ledger(), torch.ones(1, device="cuda")
+    ledger.judged(some([2]), np.ones(1, np.float32), 0.5)
+    assert ledger.power["gpus"] == held.device.index + 1 == 1
+
+
 def test_accuracy_gain_over_time_takes_this_runs_time_unless_given(tokenizer, clock):
     ledger = run_by_hand(tokenizer, clock, Random(0.3))
     t_norm = ledger.scalars()["t_norm_measured"]
@@ -390,6 +443,15 @@ def test_the_summary_says_what_a_person_wants_to_know(tokenizer, clock):
     minutes, seconds = divmod(int(scalars["saved_s"]), 60)
     saved = f"{minutes}m{seconds:02d}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02d}m"
     assert loader.ledger.summary() == f"kept {kept:.0f} % · trained {trained:.0f} % · stage filter · saved ~{saved}"
+
+
+def test_the_summary_counts_what_a_score_function_drops_as_not_kept(tokenizer):
+    loader = build(tokenizer, FixedThreshold(0.5), score_fn=losses_of)
+    train(loader)
+    scalars = loader.ledger.scalars()
+    share = scalars["backwarded_share"]
+    assert 0.2 < share < 0.4 and scalars["forwarded_share"] == 1 and scalars["forwarded"] == 1000 * share
+    assert loader.ledger.summary().startswith(f"kept {100 * share:.0f} % · trained {100 * share:.0f} %")
 
 
 @pytest.mark.parametrize(
@@ -497,6 +559,16 @@ def test_a_line_holds_the_means_since_the_line_before(tokenizer, tmp_path):
         assert line["loss"] == pytest.approx(np.mean([float(losses.mean()) for losses in window]), rel=1e-6)
         assert line["trained"] == pytest.approx(float((torch.cat(window) >= 0.5).float().mean()), rel=1e-6)
         assert (line["kept"], line["threshold"], line["epoch"]) == (1.0, 0.5, 0)
+
+
+def test_lines_know_what_a_score_function_dropped(tokenizer, tmp_path):
+    loader = build(tokenizer, FixedThreshold(0.5), 4000, score_fn=losses_of)
+    loader.ledger.log_to(tmp_path / "run.jsonl")
+    train(loader)
+    lines = [line for line in report.read_run(tmp_path / "run.jsonl").of("report") if line["kept"] is not None]
+    share = loader.ledger.scalars()["backwarded_share"]
+    assert np.mean([line["trained"] for line in lines]) == pytest.approx(share, abs=0.05)
+    assert {line["kept"] for line in lines} == {1.0}  # all were forwarded, in the score function
 
 
 def test_every_line_is_strict_json_whatever_it_is_given(tmp_path):
