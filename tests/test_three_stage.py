@@ -288,10 +288,11 @@ def test_nothing_is_measured_before_the_fit_stage():
     assert all(np.isnan(scalars[name]) for name in ("predictor_loss", "overlap", "false_skip_rate"))
 
 
+@pytest.mark.parametrize("predictor", [None, "bernoulli"])
 @pytest.mark.parametrize("loss", [0.0, 0.1, 0.7, 3.0])
-def test_equal_losses_are_all_kept_and_teach_nothing_worth_filtering_by(loss):
-    policy = ThreeStage(warmup=64)
-    for *_, screened, judged, stage, _ in run(policy, losses_of=lambda i, n: np.full(n, loss)):
+def test_equal_losses_are_all_kept_and_teach_nothing_worth_filtering_by(loss, predictor):
+    policy = ThreeStage(warmup=64, predictor=predictor)
+    for *_, screened, judged, stage, _ in run(policy, stop=500, losses_of=lambda i, n: np.full(n, loss)):
         assert screened.all() and judged.all() and stage != "filter"
 
 
