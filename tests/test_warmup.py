@@ -30,6 +30,8 @@ def reports_needed(warmup, size, total, settles_at=None, most=1000):
         (100, 1000, 1, 7),
         (None, 1000, None, None),
         (0.1, None, None, None),
+        (100_000, None, None, None),
+        (1.0, 100_000, None, None),
     ],
 )
 def test_length(length, total, settles_at, reports):
@@ -37,6 +39,22 @@ def test_length(length, total, settles_at, reports):
     assert not warmup.over
     assert reports_needed(warmup, 16, total, settles_at) == reports
     assert warmup.over == (reports is not None)
+
+
+@pytest.mark.parametrize("length, total, where", [(None, 1000, ""), (None, None, ""), (0.1, None, " where the length of the stream is not known")])
+def test_a_loss_that_never_settles_is_waited_for_1024_reports_and_no_longer(length, total, where):
+    warmup = Warmup(length)
+    with pytest.warns(UserWarning) as told:
+        assert reports_needed(warmup, 16, total, most=2000) == 1024
+        assert not any(warmup.observe(16, total, False) for _ in range(10))
+    assert [str(one.message) for one in told] == [
+        f"the warm-up was ended after 1024 reports, although the loss had not settled: warmup={length!r} waits for that{where}; "
+        "give warmup= a count of examples, or a share and the loader total_examples="
+    ]
+
+
+def test_a_loss_that_settles_at_the_last_moment_is_nothing_to_warn_of(recwarn):
+    assert reports_needed(Warmup(None), 16, None, settles_at=1024, most=2000) == 1024 and not recwarn
 
 
 @pytest.mark.parametrize("length", [0, 0.0])
@@ -88,6 +106,14 @@ def test_a_state_goes_on_as_if_never_saved(length):
     for i in range(20):
         assert ref.observe(16, 1000, i > 12) == comp.observe(16, 1000, i > 12)
         assert ref.over == comp.over
+
+
+def test_the_wait_for_a_loss_to_settle_is_part_of_the_state():
+    ref, comp = Warmup(None), Warmup(None)
+    assert reports_needed(ref, 16, None, most=1000) is None
+    comp.load_state_dict(ref.state_dict())
+    with pytest.warns(UserWarning, match="ended after 1024 reports"):
+        assert reports_needed(comp, 16, None) == 24
 
 
 def test_a_state_of_another_length_is_refused_with_both_values():
