@@ -168,7 +168,7 @@ def test_it_filters_by_the_words():
 @both
 def test_losses_that_do_not_follow_the_words_never_reach_the_filter_stage_and_warn_once(granularity):
     policy = ThreeStage(warmup=64, seed=0)
-    for *_, screened, _, stage, _ in run(policy, granularity, stop=1000, losses_of=noise):
+    for *_, screened, _, stage, _ in run(policy, granularity, stop=1000, total=100_000, losses_of=noise):
         assert screened.all() and stage != "filter"
     with pytest.warns(
         UserWarning, match=r"after 996 reports its loss is 0\.\d+ nats.* asks for a gain of 2.0% over guessing"
@@ -182,6 +182,36 @@ def test_losses_that_do_not_follow_the_words_never_reach_the_filter_stage_and_wa
         other = ThreeStage(warmup=64)
         other.load_state_dict(policy.state_dict())
         other.end_pass()
+
+
+@both
+@pytest.mark.parametrize("total, reports", [(None, 1000), (1600, 500), (51_200, 800), (10**7, 4000)])
+def test_a_pass_that_never_ends_is_told_once_too(granularity, total, reports):
+    """A loop may break off every pass, or a stream have no end: then nobody calls end_pass."""
+    policy = ThreeStage(warmup=0, predictor=Remembering(0.5), seed=0)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        list(run(policy, granularity, stop=reports, total=total, losses_of=noise))  # the first block has no threshold yet
+        assert not told
+        policy.begin_pass()
+        list(run(policy, granularity, start=reports, stop=reports + 1, total=total, losses_of=noise))
+        assert len(told) == 1 and f"not earned the filter stage: after {reports} reports its loss is 0.693" in str(told[0].message)
+        list(run(policy, granularity, start=reports + 1, stop=2 * reports, total=total, losses_of=noise))
+        policy.end_pass()
+    assert len(told) == 1
+
+
+def test_whether_it_was_told_in_mid_pass_is_part_of_the_state():
+    told, untold = ThreeStage(warmup=0), ThreeStage(warmup=0)
+    list(run(told, stop=500, total=1600, losses_of=noise))
+    untold.load_state_dict(told.state_dict())
+    with pytest.warns(UserWarning, match="after 500 reports"):
+        list(run(untold, start=500, stop=501, total=1600, losses_of=noise))
+    told.load_state_dict(untold.state_dict())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        list(run(told, start=501, stop=520, total=1600, losses_of=noise))
+        told.end_pass()
 
 
 def test_a_pass_too_short_to_tell_does_not_warn():
