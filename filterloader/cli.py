@@ -211,7 +211,7 @@ def _cost(result) -> str:
 
 
 def _report(given: argparse.Namespace) -> int:
-    from filterloader import report
+    from filterloader import pictures, report
 
     if given.out is not None and Path(given.out).is_file():
         raise ValueError(f"--out {given.out} is a file; name a folder")
@@ -222,7 +222,7 @@ def _report(given: argparse.Namespace) -> int:
     sys.stdout.write(report.table(report.summarise(runs)) + "\n")
     if not given.no_pictures:
         folder = Path(given.out) if given.out else runs[0].path.parent
-        for picture in report.draw(runs, folder):
+        for picture in pictures.draw(runs, folder):
             _say(f"drawn: {picture}")
     return 0
 

@@ -1,5 +1,6 @@
 """Shared pieces: a tiny tokenizer, sentences with easy and hard words, and losses that follow the words."""
 
+import json
 import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -67,3 +68,28 @@ def same(left, right):
         assert a.keys() == b.keys()
         assert all(torch.equal(a[k], b[k]) for k in a)
         assert loss_a == loss_b
+
+
+def run_lines(policy="three_stage", seed=0, wall=100.0, accuracy=0.9, finished=True, stages=((0, "warm-up"), (0.1, "fit"), (0.12, "filter")), **settings):
+    """The lines of one run's ledger. stages: at which share of the run each begins."""
+    rng = np.random.default_rng(seed)
+    lines = [{"event": "start", "time": 0, "run": {"policy": policy, "seed": seed, **settings}}]
+    lines += [{"event": "stage", "time": wall * share, "position": int(1000 * share), "stage": stage} for share, stage in stages]
+    for i in range(1, 51):
+        shares = {"kept": 1.0, "trained": 0.5} if i > 5 else {"kept": None, "trained": None}
+        loss = None if i == 9 else 0.5 + 0.1 * rng.normal()
+        line = {"time": wall * i / 50, "position": 20 * i, "epoch": 0, "loss": loss, "threshold": None if i < 3 else 0.4}
+        lines.append({"event": "report", "stage": "filter", **line, **shares})
+    if finished:
+        scalars = {"seen": 1000, "forwarded": 400, "backwarded": 250, "wall_s": wall, "t_norm_modelled": 0.3, "agot": None}
+        interval = {"accuracy_low": accuracy - 0.02, "accuracy_high": accuracy + 0.01}
+        end = {"accuracy": accuracy, **interval, "t_norm_measured": wall / 200, "agot": None, "scalars": scalars}
+        lines.append({"event": "end", "time": wall + 1, **end})
+    return lines
+
+
+def write_lines(path, lines):
+    """JSON lines in a file; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
