@@ -67,7 +67,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--text", nargs="+", metavar="COLUMN", help="the text column, or a pair of them (default: found by its usual names)")
     add("--label", default="label", metavar="COLUMN", help="the label column (default: label)")
     add("--policy", default="three_stage", metavar="NAME", help="train_all, random, fixed_threshold, auto_threshold or three_stage (default)")
-    add("--option", action="append", default=[], metavar="NAME=VALUE", help="a setting of the policy, e.g. --option warmup=0.2; repeatable")
+    add("--option", action="append", default=[], metavar="NAME=VALUE", help="a setting of the policy, e.g. --option cutoff=0.3; "
+        "repeatable. warmup=0.2 is a fifth of a pass and warmup=1.0 the whole of it; whole numbers count examples, so warmup=1 is a single one")  # fmt: skip
     add("--granularity", choices=("example", "batch"), default="example", help="decide on examples (default) or on whole batches")
     add("--epochs", type=_count, help=f"passes over the data (default: 1, without --data: {DEMO['epochs']})")
     add("--batch-size", type=_count, default=32, help="examples a batch (default: 32)")

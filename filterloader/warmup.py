@@ -13,14 +13,16 @@ _PATIENCE = 1024  # reports that a loss may take to settle
 class Warmup:
     """Counts examples until the warm-up is over (paper §3.1, stage 0; N0 in Table 2).
 
-    length: a share of one pass (float in [0, 1]), a count of examples (int), or None: until the threshold has settled.
-    A share of a stream of unknown length also waits for the threshold to settle. A wait for a loss that goes on falling
-    ends after 1024 reports, with a warning.
+    length: a share of one pass (float in [0, 1]), a count of examples (int), or None: until the threshold has settled. A
+    count of 1 warns: the whole of a pass is 1.0. A share of a stream of unknown length also waits for the threshold to
+    settle. A wait for a loss that goes on falling ends after 1024 reports, with a warning.
     """
 
     def __init__(self, length: float | int | None = 0.1):
         if length is not None:
             length = whole("warmup", length, low=0) if isinstance(length, Integral) else share("warmup", length)
+            if length == 1 and isinstance(length, int):
+                warnings.warn("warmup=1 is one example; to warm up for the whole of a pass, write warmup=1.0", stacklevel=3)
         self.length = length
         self.over = length is not None and length == 0
         self._seen = self._reports = 0

@@ -291,6 +291,16 @@ def test_warnings_are_notes_while_a_command_runs_and_warnings_again_after_it(dat
     assert warnings.showwarning is before
 
 
+@pytest.mark.parametrize("value, noted", [("1", True), ("1.0", False)])
+def test_a_warm_up_of_one_example_is_noted_once(data, monkeypatch, value, noted):
+    def stop(*_, **__):
+        raise ValueError("that is enough")
+
+    monkeypatch.setattr("filterloader.experiment.compare", stop)
+    ran = call("train", "--data", data, *TINY, "--option", f"warmup={value}")
+    assert ran.err.count("note: warmup=1 is one example; to warm up for the whole of a pass, write warmup=1.0") == noted
+
+
 @pytest.mark.parametrize("command", [[], ["train"], ["report"]])
 def test_help_works_as_a_module(command):
     ran = subprocess.run(

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from filterloader import AutoThreshold
 from filterloader.warmup import Warmup
 
 
@@ -22,7 +23,7 @@ def reports_needed(warmup, size, total, settles_at=None, most=1000):
         (0.5, 160, None, 5),
         (100, 1000, None, 7),
         (100, None, None, 7),
-        (1, 1000, None, 1),
+        (2, 1000, None, 1),
         (None, 1000, 42, 42),
         (None, None, 42, 42),
         (0.1, None, 42, 42),
@@ -39,6 +40,20 @@ def test_length(length, total, settles_at, reports):
     assert not warmup.over
     assert reports_needed(warmup, 16, total, settles_at) == reports
     assert warmup.over == (reports is not None)
+
+
+@pytest.mark.parametrize("one", [1, np.int64(1)])
+def test_one_example_is_likely_meant_to_be_one_pass_and_says_so(one):
+    with pytest.warns(UserWarning, match=r"warmup=1 is one example; .* whole of a pass, write warmup=1\.0") as told:
+        policy = AutoThreshold(warmup=one)
+    assert len(told) == 1 and told[0].filename == __file__
+    assert reports_needed(policy._warmup, 16, 1000) == 1
+
+
+@pytest.mark.parametrize("length", [1.0, np.float32(1), 2, 0, 0.0, None])
+def test_no_other_length_is_wondered_at(recwarn, length):
+    Warmup(length)
+    assert not recwarn
 
 
 @pytest.mark.parametrize("length, total, where", [(None, 1000, ""), (None, None, ""), (0.1, None, " where the length of the stream is not known")])
