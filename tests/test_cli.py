@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from filterloader import cli, report
+from tests.conftest import write_lines
 
 TINY = ["--limit", "64", "--batch-size", "8", "--max-length", "16", "--seeds", "0", "--threads", "1"]
 
@@ -43,14 +44,9 @@ def rows(n=120):
     return [{"text": " ".join(rng.choice(words[label] + both, 8)), "label": label} for label in labels]
 
 
-def write(path, lines):
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return path
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return write(tmp_path_factory.mktemp("data") / "reviews.jsonl", rows())
+    return write_lines(tmp_path_factory.mktemp("data") / "reviews.jsonl", rows())
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +140,7 @@ def test_results_are_strict_json_where_something_could_not_be_measured(data, tmp
 
 def test_whole_batches_two_seeds_two_epochs_and_a_pair_of_columns(tmp_path):
     lines = [{"question": row["text"], "sentence": row["text"][:9], "kind": row["label"]} for row in rows()]
-    path = write(tmp_path / "pairs.jsonl", lines)
+    path = write_lines(tmp_path / "pairs.jsonl", lines)
     columns = ["--text", "question", "sentence", "--label", "kind"]
     more = ["--seeds", 0, 3, "--threads", 1, "--epochs", 2, "--granularity", "batch", "--policy", "auto_threshold"]
     ran = call("train", "--data", path, *TINY[:6], *columns, *more, "--out", tmp_path / "out")
@@ -155,7 +151,7 @@ def test_whole_batches_two_seeds_two_epochs_and_a_pair_of_columns(tmp_path):
 
 def test_a_limit_draws_from_the_whole_file(tmp_path, monkeypatch):
     """A file sorted by label, as many are, must not leave one class only."""
-    path = write(tmp_path / "sorted.jsonl", sorted(rows(), key=lambda row: row["label"]))
+    path = write_lines(tmp_path / "sorted.jsonl", sorted(rows(), key=lambda row: row["label"]))
     seen = {}
 
     def compare(make, train_rows, *_, **__):
@@ -254,7 +250,7 @@ def test_out_that_is_a_file_is_refused_before_anything_runs(data, tmp_path, belo
 def test_a_report_of_what_is_no_run_is_told_in_one_line(tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     if arguments == ["data.jsonl"]:
-        write(tmp_path / "data.jsonl", rows(3))
+        write_lines(tmp_path / "data.jsonl", rows(3))
     with pytest.raises(ValueError, match=message):
         raise ValueError(one_line(call("report", *arguments)))
 

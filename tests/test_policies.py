@@ -1,7 +1,6 @@
 """The contract that every policy keeps, over examples and over whole batches as one candidate."""
 
 import copy
-import io
 import pickle
 import random
 
@@ -23,6 +22,7 @@ from filterloader import (
 from filterloader.candidates import Bag, Candidates, Ragged
 from filterloader.hook import checked
 from filterloader.portable import pack, unpack
+from tests.conftest import through_a_file
 
 WORDS = 300
 
@@ -102,13 +102,6 @@ def steps(policy, granularity, start=0, stop=120):
             )
         )
     return said
-
-
-def through_a_file(state):
-    file = io.BytesIO()
-    torch.save(pack(state), file)
-    file.seek(0)
-    return unpack(torch.load(file))  # the safe default: weights_only=True
 
 
 every_policy = pytest.mark.parametrize("name", MAKE)
@@ -194,7 +187,7 @@ def test_a_policy_without_a_seed_takes_the_loaders(make, granularity):
 def test_a_state_in_mid_run_goes_on_identically(name, granularity, stop):
     ref, comp = MAKE[name](), MAKE[name]()
     steps(ref, granularity, 0, stop)
-    comp.load_state_dict(through_a_file(ref.state_dict()))
+    comp.load_state_dict(unpack(through_a_file(pack(ref.state_dict()))))
     assert steps(comp, granularity, stop) == steps(ref, granularity, stop)
 
 
@@ -215,7 +208,7 @@ def test_a_state_is_a_snapshot(name, granularity):
 def test_a_used_policy_can_go_back(name, granularity, stop):
     policy = MAKE[name]()
     steps(policy, granularity, 0, stop)
-    state = through_a_file(policy.state_dict())
+    state = unpack(through_a_file(pack(policy.state_dict())))
     ref = steps(policy, granularity, stop)
     policy.load_state_dict(state)
     assert steps(policy, granularity, stop) == ref
@@ -226,7 +219,7 @@ def test_a_state_survives_its_own_round_trip(name):
     ref, comp = MAKE[name](), MAKE[name]()
     steps(ref, "example", 0, 60)
     state = ref.state_dict()
-    comp.load_state_dict(through_a_file(state))
+    comp.load_state_dict(unpack(through_a_file(pack(state))))
     np.testing.assert_equal(comp.state_dict(), state)
 
 

@@ -1,26 +1,12 @@
 """Resume: a run that is stopped and taken up again is the run that never stopped."""
 
-import io
-
 import datasets
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import IterableDataset, get_worker_info
 
 from filterloader import AutoThreshold, FilteringDataLoader, FixedThreshold, Random, ThreeStage, TrainAll
-from tests.conftest import losses_of, same, sentences, train
-
-
-class Stream(IterableDataset):
-    def __init__(self, rows):
-        self.rows = rows
-
-    def __iter__(self):
-        worker = get_worker_info()
-        step = 1 if worker is None else worker.num_workers
-        yield from self.rows[0 if worker is None else worker.id :: step]
-
+from tests.conftest import Stream, losses_of, same, sentences, through_a_file, train
 
 POLICIES = {
     "train_all": TrainAll,
@@ -30,13 +16,6 @@ POLICIES = {
     "three_stage": lambda: ThreeStage(warmup=200),
     "reference_script": lambda: ThreeStage.reference_script(warmup=100),
 }
-
-
-def through_a_file(state):
-    file = io.BytesIO()
-    torch.save(state, file)
-    file.seek(0)
-    return torch.load(file)  # the safe default: weights_only=True
 
 
 def build(tokenizer, policy, source, **kw):
