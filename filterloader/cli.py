@@ -15,11 +15,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filterloader.names import look_for
+
 SMALL = {"lr": 1e-3, "max_length": 64, "warmup": 0.4}  # a model that starts from nothing first has to learn something
 PRETRAINED = {"lr": 5e-5, "max_length": 128}
+NAMES = ("train_all", "random", "fixed_threshold", "auto_threshold", "three_stage", "class_balanced", "autoassist", "infobatch",
+         "selective_backprop", "selection_via_proxy", "static_el2n", "dynamic_el2n")  # fmt: skip
 DEMO = {"per_library": 1200, "epochs": 2, "seeds": [0, 1], "warmup": 1.0}
-
-REQUIRED = {"random": {"keep": 0.3}, "class_balanced": {"keep": 0.3}, "fixed_threshold": {"threshold": 0.3}}  # settings that have no default
+REQUIRED = {"keep": 0.3, "threshold": 0.3}  # for policies that have no default of it
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -52,8 +55,6 @@ def _silent() -> Iterator[None]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from filterloader.policies import POLICIES
-
     parser = argparse.ArgumentParser(prog="filterloader", description="Finetune a language model on only the examples that still teach it.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="{train,report}")
     train = commands.add_parser(
@@ -68,8 +69,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--data", help="a folder or file of JSON lines, CSV, TSV or Parquet (.gz allowed), or a hub name (default: docstring sentences)")
     add("--text", nargs="+", metavar="COLUMN", help="the text column, or a pair of them (default: found by its usual names)")
     add("--label", default="label", metavar="COLUMN", help="the label column (default: label)")
-    add("--policy", default="three_stage", metavar="NAME", help=f"{', '.join(POLICIES)} (default: three_stage)")
-    add("--option", action="append", default=[], metavar="NAME=VALUE", help="a setting of the policy, e.g. --option warmup=0.2; repeatable")
+    add("--policy", default="three_stage", metavar="NAME", help=f"{', '.join(NAMES)} (default: three_stage)")
+    add("--option", action="append", default=[], metavar="NAME=VALUE", help="a setting of the policy, e.g. --option cutoff=0.3; "
+        "repeatable. warmup=0.2 is a fifth of a pass and warmup=1.0 the whole of it; whole numbers count examples, so warmup=1 is a single one")  # fmt: skip
     add("--granularity", choices=("example", "batch"), default="example", help="decide on examples (default) or on whole batches")
     add("--epochs", type=_count, help=f"passes over the data (default: 1, without --data: {DEMO['epochs']})")
     add("--batch-size", type=_count, default=32, help="examples a batch (default: 32)")
@@ -90,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(given: argparse.Namespace) -> int:
+    look_for(given.data, given.model)
     from filterloader.policies import POLICIES
 
     if given.policy not in POLICIES:
@@ -182,7 +185,7 @@ def _configured(name: str, options: list[str], *, warmup: float | None, epochs: 
     kind = POLICIES[name]
     parameters = inspect.signature(kind.__init__).parameters
     known = [setting for setting in parameters if setting not in ("self", "args", "kwargs")]
-    settings: dict[str, Any] = {"keep": 0.3} if "keep" in known else dict(REQUIRED.get(name, {}))
+    settings: dict[str, Any] = {name: value for name, value in REQUIRED.items() if name in known and parameters[name].default is inspect.Parameter.empty}
     if "epochs" in known:
         settings["epochs"] = epochs
     if warmup is not None and "warmup" in known and isinstance(parameters["warmup"].default, float):
@@ -218,7 +221,7 @@ def _cost(result) -> str:
 
 
 def _report(given: argparse.Namespace) -> int:
-    from filterloader import report
+    from filterloader import pictures, report
 
     if given.out is not None and Path(given.out).is_file():
         raise ValueError(f"--out {given.out} is a file; name a folder")
@@ -229,7 +232,7 @@ def _report(given: argparse.Namespace) -> int:
     sys.stdout.write(report.table(report.summarise(runs)) + "\n")
     if not given.no_pictures:
         folder = Path(given.out) if given.out else runs[0].path.parent
-        for picture in report.draw(runs, folder):
+        for picture in pictures.draw(runs, folder):
             _say(f"drawn: {picture}")
     return 0
 

@@ -13,7 +13,9 @@ import datasets
 import numpy as np
 from datasets import ClassLabel, Dataset, Features, Value
 
-READERS = {".jsonl": "json", ".json": "json", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
+from filterloader.cause import cause
+from filterloader.names import DATA, READERS, check_data, kind
+
 SPLITS = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
 TEXTS = (  # column names known to hold the text, first match wins
     ("text", "text_pair"),
@@ -64,6 +66,7 @@ def load(
     Nothing is cached: files are read again by each call, into memory. Only hub data goes through the hub's cache.
     Raises ValueError, in one line, for anything missing, empty, null, unreadable or ambiguous.
     """
+    check_data(str(data))
     if not 0 < test_share < 1:
         raise ValueError(f"test_share is {test_share}: give a fraction between 0 and 1, such as 0.1")
     if limit is not None and limit < 2:
@@ -101,7 +104,7 @@ def _read_path(path: Path) -> dict[str, Dataset]:
     files = defaultdict(list)
     for file in sorted(path.iterdir()):
         split = next((s for s, starts in SPLITS.items() if file.name.lower().startswith(starts)), None)
-        if split and file.is_file() and _kind(file):
+        if split and file.is_file() and kind(file):
             files[split].append(file)
     if not files:
         there = _listing(sorted(file.name for file in path.iterdir()))
@@ -112,7 +115,7 @@ def _read_path(path: Path) -> dict[str, Dataset]:
 
 def _read_files(files: list[Path]) -> Dataset:
     """One split. The reader's cache is a folder that is gone when the rows are in memory."""
-    kinds = {_kind(file) for file in files}
+    kinds = {kind(file) for file in files}
     if None in kinds:
         raise ValueError(f"{files[0]} does not end in {_listing(READERS)} (or .gz after a text one): convert it first")
     if len(kinds) > 1:
@@ -135,7 +138,7 @@ def _read_files(files: list[Path]) -> Dataset:
             full = builder.info.splits["train"].num_examples > 0
             rows = builder.as_dataset("train", in_memory=True) if full else None
     except Exception as error:
-        raise ValueError(f"cannot read {_listing(files)} as {ending[1:]}: {_cause(error)}") from error
+        raise ValueError(f"cannot read {_listing(files)} as {ending[1:]}: {cause(error)}") from error
     finally:
         if not bars:
             datasets.enable_progress_bars()
@@ -146,26 +149,18 @@ def _read_files(files: list[Path]) -> Dataset:
 
 def _read_hub(name: str) -> dict[str, Dataset]:
     hub, _, configuration = name.partition(":")
-    if _kind(Path(name)) or name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise ValueError(f"{name} does not exist: give a folder, a {_listing(READERS)} file or a hub name")
     try:
         splits = datasets.load_dataset(hub, configuration or None)
     except Exception as error:
-        raise ValueError(f"{name} is no path here, nor could the hub give it ({_cause(error)})") from error
+        offline = datasets.config.HF_HUB_OFFLINE and isinstance(error, ConnectionError)
+        why = "offline, and not in its cache" if offline else cause(error)
+        raise ValueError(f"{name} is no path here, nor could the hub give it ({why}): {DATA}") from error
     found = {}
     for split, starts in SPLITS.items():
         match = next((s for s in splits if s.lower().startswith(starts)), None)
         if match:
             found[split] = splits[match]
     return found
-
-
-def _kind(file: Path) -> str | None:
-    """The ending that says how to read a file, or None."""
-    name = file.name.lower()
-    plain = name.removesuffix(".gz")
-    ending = next((ending for ending in READERS if plain.endswith(ending)), None)
-    return None if ending == ".parquet" and plain != name else ending
 
 
 def _text_columns(data, rows: Dataset, text: str | tuple[str, ...] | None, label: str) -> tuple[str, ...]:
@@ -263,10 +258,3 @@ def _split(ids: np.ndarray, share: float, rng: np.random.Generator) -> tuple[np.
 def _listing(names) -> str:
     names = [str(name) for name in names]
     return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "") if names else "nothing"
-
-
-def _cause(error: BaseException) -> str:
-    """The first line of the error at the bottom of a chain."""
-    while error.__cause__ or error.__context__:
-        error = error.__cause__ or error.__context__
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

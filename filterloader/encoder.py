@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
+from pathlib import Path
 
 import torch
 import transformers
@@ -19,6 +20,9 @@ from transformers import (
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
+
+from filterloader.cause import cause
+from filterloader.names import MODEL, check_model
 
 SPECIAL = {
     "pad_token": "[PAD]",
@@ -102,14 +106,15 @@ def pretrained(
     Raises ValueError if name holds no such pair or cannot be fetched, or for fewer than two classes.
     """
     labels = _labels(classes)
+    check_model(str(name))
     try:
         with _quiet(), _seeded(seed):
             tokenizer = AutoTokenizer.from_pretrained(name)
             model = AutoModelForSequenceClassification.from_pretrained(name, ignore_mismatched_sizes=True, **labels)
     except Exception as error:  # OSError, ValueError, KeyError, safetensors' own: all mean "no model there"
-        cause = str(error).strip().splitlines() or [type(error).__name__]
-        expected = "a folder with config.json, weights and tokenizer files, or a hub name that can be fetched"
-        raise ValueError(f"no pretrained classifier at {str(name)!r}: give {expected} ({cause[0]})") from error
+        offline = transformers.utils.hub.is_offline_mode() and isinstance(error, OSError) and not Path(name).exists()
+        why = "offline, and not in the hub's cache" if offline else cause(error)
+        raise ValueError(f"no pretrained classifier at {str(name)!r}: {MODEL} ({why})") from error
     tokenizer.model_max_length = min(tokenizer.model_max_length, max_length)
     if tokenizer.pad_token is None:  # decoders such as GPT-2 have none
         tokenizer.pad_token = tokenizer.eos_token

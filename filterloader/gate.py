@@ -9,6 +9,7 @@ from filterloader.settings import check_same, paste, real, whole
 _MEMORY = 1 - 1 / 64  # weight of the past, a report
 _RATE_MEMORY = np.array([0.998, 0.95])  # the same an example, for two guesses: a moving label rate is no merit of the words
 _SIGMAS = 4.0
+_SEEN, _SEEN_AT_ALL = 8.0, 0.5  # examples of the rarer label among recent reports: for the relative gate, for the absolute one
 
 
 class Gate:
@@ -18,6 +19,9 @@ class Gate:
     the mean loss of the last ``window`` reports is at most this (ALT in Table 2, equation 4). None: relative: open when the
     predictor beats two guesses of its own label rate, a slow and a fast one, by ``margin`` (share of their loss) and by four standard
     errors, so that a predictor of pure noise does not pass by luck.
+
+    It stays shut while recent reports (a memory of 64) hold fewer than 8 low or fewer than 8 high losses (with ``alt``: none at
+    all of one kind), since to be right about a label that hardly changes is no merit of the words.
     """
 
     def __init__(self, window: int = 8, *, alt: float | None = None, margin: float = 0.02):
@@ -30,6 +34,7 @@ class Gate:
         self._losses = np.zeros(0)
         self._sums = np.zeros((2, 4))  # of the slow and the fast guess: examples, its loss, gain over it, gain squared
         self._labels = np.zeros((2, 2))  # of both: examples, high losses
+        self._seen = np.zeros(2)  # low and high losses among recent reports
 
     def __repr__(self) -> str:
         return paste(self, "window", "alt", "margin")
@@ -60,13 +65,14 @@ class Gate:
             gain = guess - loss
             self._sums[k] = _MEMORY * self._sums[k] + [y.size, guess.sum(), gain.sum(), (gain**2).sum()]
         self._labels = _RATE_MEMORY[:, None] ** y.size * self._labels + here
+        self._seen = _MEMORY * self._seen + [y.size - y.sum(), y.sum()]
         self._losses = np.append(self._losses, loss.mean())[-self.window :]
         self.reports += 1
 
     @property
     def open(self) -> bool:
         """Whether the predictor is good enough."""
-        if self.reports < self.window:
+        if self.reports < self.window or self._seen.min() < (_SEEN if self.alt is None else _SEEN_AT_ALL):
             return False
         if self.alt is not None:
             return bool(self._losses.mean() <= self.alt)
@@ -77,10 +83,10 @@ class Gate:
 
     def state_dict(self) -> dict:
         return {"settings": repr(self), "reports": self.reports, "losses": self._losses.copy(),
-                "sums": self._sums.copy(), "labels": self._labels.copy()}  # fmt: skip
+                "sums": self._sums.copy(), "labels": self._labels.copy(), "seen": self._seen.copy()}  # fmt: skip
 
     def load_state_dict(self, state: dict) -> None:
         check_same("gate", state["settings"], repr(self))
         self.reports = int(state["reports"])
         self._losses, self._sums = np.array(state["losses"], float), np.array(state["sums"], float)
-        self._labels = np.array(state["labels"], float)
+        self._labels, self._seen = np.array(state["labels"], float), np.array(state["seen"], float)

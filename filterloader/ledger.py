@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+import torch
 
 from filterloader import metrics
 from filterloader.candidates import Candidates
@@ -33,12 +34,13 @@ class Ledger:
     the next wait is.
 
     Attributes: ``power``: watts of ``(cpu, ram, one gpu)`` and the number of gpus, behind ``energy_kwh``; set it to yours.
-    ``every``: reports between two lines of the log.
+    ``gpus`` is None until a report finds CUDA devices that hold memory of this process; their number then stands for the
+    whole run. Other accelerators are yours to count. ``every``: reports between two lines of the log.
     """
 
     def __init__(self, policy: Any = None):
         self.policy = policy
-        self.power = {"cpu_w": 65.0, "ram_w": 10.0, "gpu_w": 300.0, "gpus": 0}
+        self.power = {"cpu_w": 65.0, "ram_w": 10.0, "gpu_w": 300.0, "gpus": None}
         self.every = 10
         self.stages: list[list] = []  # [stage, place in the stream where it began]
         self._n = dict.fromkeys(_COUNTS, 0)
@@ -120,9 +122,12 @@ class Ledger:
         self._recent[2:] += len(keep), keep.sum()
         if loss is not None:
             self._losses.append(loss)
+        if self.power.get("gpus") is None and torch.cuda.is_initialized():  # asked of CUDA, never waking it
+            self.power["gpus"] = sum(torch.cuda.memory_reserved(i) > 0 for i in range(torch.cuda.device_count())) or None
 
     def count(self, **counts: int) -> None:
         self._add(**counts)
+        self._recent[2] += counts.get("scored_out", 0)  # judged, and not trained on
 
     def _add(self, **counts: int) -> None:
         for name, count in counts.items():
@@ -151,7 +156,7 @@ class Ledger:
         modelled = float("nan")
         if t_f > 0 and t_b > 0 and n["seen"] and alpha_b + alpha_fb <= 1:
             modelled = metrics.modelled_t_norm(alpha_b, alpha_fb, t_f, t_b) + n["surveyed"] / seen * t_f / (t_f + t_b)
-        energy = metrics.energy_kwh(wall / 3600, **self.power)
+        energy = metrics.energy_kwh(wall / 3600, **{**self.power, "gpus": self.power.get("gpus") or 0})
         return {
             **n,
             **t,
@@ -192,9 +197,12 @@ class Ledger:
         return self._n["screened_out"] + self._n["scored_out"] + self._n["forwarded"]
 
     def summary(self) -> str:
-        """One line for a person: ``kept 21 % · stage filter · saved ~3m12s``."""
+        """One line for a person: ``kept 21 % · trained 20 % · stage filter · saved ~3m12s``.
+
+        Kept is the share handed out or about to be: neither screened out nor scored out. Trained is the share backwarded.
+        """
         n = self._n
-        kept = 100 * (1 - n["screened_out"] / n["seen"]) if n["seen"] else 100.0
+        kept = 100 * (1 - (n["screened_out"] + n["scored_out"]) / n["seen"]) if n["seen"] else 100.0
         parts = [f"kept {kept:.0f} %", f"trained {100 * n['backwarded'] / max(self._decided, 1):.0f} %"]
         if self.stages:
             parts.append(f"stage {self.stages[-1][0]}")

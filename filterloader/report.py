@@ -1,30 +1,14 @@
-"""Reports: the ledger's JSON lines read back, and made into tables and pictures."""
+"""Reports: the ledger's JSON lines read back, and made into tables."""
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from filterloader.metrics import pareto_front
-
-COLOURS = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#E69F00",
-    "#56B4E9",
-    "#000000",
-)  # Okabe and Ito: colour-blind safe
-MARKERS = "osD^vPX"
-INK, FAINT = "#333333", "#BBBBBB"
-PANELS = 12  # in one picture, at most
 
 
 @dataclass(frozen=True)
@@ -113,7 +97,7 @@ def groups(runs: Sequence[Run]) -> dict[str, list[Run]]:
         same = [other for other in runs if other.policy == run.policy]
         names = dict.fromkeys(name for other in same for name in other.settings if name not in ("policy", "seed"))
         told = [n for n in names if len({json.dumps(other.settings.get(n), sort_keys=True) for other in same}) > 1]
-        name = " ".join([run.policy, *(f"{n}={run.settings.get(n)}" for n in told)])
+        name = " ".join([run.policy, *(f"{n}={_plain(run.settings.get(n))}" for n in told)])
         found.setdefault(name, []).append(run)
     return found
 
@@ -143,6 +127,10 @@ def summarise(runs: Sequence[Run]) -> list[dict[str, Any]]:
         row |= {key: _mean(_known(ends, key)) for key in ("agot", "energy_kwh")}
         rows.append(row)
     return rows
+
+
+def _plain(value: Any) -> str:
+    return f"{value:.10g}" if isinstance(value, float) else str(value)  # 0.30000000000000004 is 0.3
 
 
 def _percent(value: float) -> str:
@@ -201,185 +189,12 @@ def _cell(row: Mapping[str, Any], key: str) -> str:
     return COLUMNS[key][1](value) + (f" ({_percent(low)}-{_percent(high)})" if interval else "")
 
 
-def draw(runs: Sequence[Run], directory: str | Path) -> list[Path]:
-    """Draw the pictures that the runs have numbers for, as PNG files in ``directory`` (made if it is not there).
-
-    ``loss.png``: loss and threshold over the stream, stages named, one panel a group (its first run).
-    ``shares.png``: share kept and share trained on over wall-clock time. ``accuracy.png``: accuracy against wall-clock
-    time, one marker a run, with the Pareto front of the group means.
-    Returns: the files written. Raises ValueError if matplotlib is not there or no run has anything to draw.
-    """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ValueError("drawing needs matplotlib: pip install filterloader[report]") from error
-
-    found = groups(runs)
-    styles = {name: (COLOURS[i % 7], MARKERS[(i + i // 7) % 7]) for i, name in enumerate(found)}
-    directory = Path(directory)
-    written = []
-    for name, painter in (("loss", _draw_loss), ("shares", _draw_shares), ("accuracy", _draw_accuracy)):
-        figure = Figure(layout="constrained", facecolor="white")
-        FigureCanvasAgg(figure)
-        if painter(figure, found, styles):
-            directory.mkdir(parents=True, exist_ok=True)
-            written.append(directory / f"{name}.png")
-            figure.savefig(written[-1], dpi=144)
-    if not written:
-        raise ValueError(f"nothing to draw: none of the {len(runs)} runs has a report or an accuracy")
-    return written
-
-
-def _draw_loss(figure, found: dict[str, list[Run]], styles: dict) -> bool:
-    shown = [(name, run) for name, (run, *_) in found.items() if len(run.of("report")) > 1][:PANELS]
-    if not shown:
-        return False
-    wide = 1 if len(shown) < 3 else 2
-    tall = -(-len(shown) // wide)
-    figure.set_size_inches(5.2 * wide + (2 if wide == 1 else 0), 0.9 + 2.6 * tall)
-    panels = figure.subplots(tall, wide, sharex=True, sharey=True, squeeze=False).ravel()
-    for axes, (name, run) in zip(panels, shown):
-        reports = run.of("report")
-        place, loss, threshold = (_column(reports, key) for key in ("position", "loss", "threshold"))
-        axes.plot(place, loss, color=FAINT, linewidth=0.8, label="loss, as reported")
-        axes.plot(place, _smooth(loss), color=COLOURS[0], linewidth=2, label="loss, smoothed")
-        axes.plot(place, threshold, color=COLOURS[1], linewidth=1.6, linestyle=(0, (4, 1.5)), label="threshold")
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value / 1000:g}k" if value else "0")
-        rows = _name_stages(axes, run.of("stage"), float(np.nanmax(place)))
-        dress(axes, "", _escape(name), pad=6 + 10 * rows)
-    everything = np.concatenate([_column(run.of("report"), "loss") for _, run in shown])
-    panels[0].set_ylim(0, 1.1 * float(np.nanquantile(everything, 0.995)))
-    for axes in panels[len(shown) :]:
-        axes.set_visible(False)
-    for axes in panels[max(0, len(shown) - wide) : len(shown)]:
-        axes.tick_params(labelbottom=True)
-        axes.set_xlabel("examples of the stream consumed, all passes", fontsize=9, color=INK)
-    figure.suptitle("Loss and threshold over the stream", fontsize=12, color=INK)
-    figure.supylabel("loss (mean of a few batches)", fontsize=9, color=INK)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
-    return True
-
-
-def _name_stages(axes, stages: list[dict], width: float) -> int:
-    """A line where each stage begins, its name above the frame, on rows so that no two touch; how many rows."""
-    ends: list[float] = []
-    for stage in stages:
-        place = stage["position"] / max(width, 1)
-        row = next((i for i, end in enumerate(ends) if place >= end), len(ends))
-        ends[row : row + 1] = [place + 0.02 + 0.015 * len(stage["stage"])]
-        axes.axvline(stage["position"], color=INK, linewidth=0.8, linestyle=":")
-        axes.annotate(
-            stage["stage"], (stage["position"], 1), xycoords=("data", "axes fraction"), xytext=(2, 2 + 10 * row),
-            textcoords="offset points", fontsize=8, color=INK, annotation_clip=False,
-        )  # fmt: skip
-    return len(ends)
-
-
-def _draw_shares(figure, found: dict[str, list[Run]], styles: dict) -> bool:
-    shown = [(name, run) for name, (run, *_) in found.items() if len(run.of("report")) > 1]
-    if not shown:
-        return False
-    figure.set_size_inches(11, 4)
-    panels = figure.subplots(1, 2, sharey=True)
-    unit, seconds = _unit(max(run.of("report")[-1]["time"] for _, run in shown))
-    for axes, key, title in zip(panels, ("kept", "trained"), ("Forwarded", "Trained on (forward and backward)")):
-        for i, (name, run) in enumerate(shown):
-            reports = run.of("report")
-            time, share = _column(reports, "time") / seconds, 100 * _column(reports, key)
-            colour, marker = styles[name]
-            width = 1.2 + 2 * (1 - i / len(shown))  # equal lines stay visible, the later on the earlier
-            axes.plot(time, share, color=colour, linewidth=0.6, alpha=0.25)
-            line = {"color": colour, "linewidth": width, "marker": marker, "markevery": [-1], "markersize": 7}
-            axes.plot(time, _smooth(share), label=_escape(name), **line)
-        dress(axes, f"wall-clock time ({unit})", title)
-    panels[0].set_ylim(0, 104)
-    panels[0].set_ylabel("share of the stream just seen (%)", fontsize=9, color=INK)
-    figure.suptitle("What the filter lets through", fontsize=12, color=INK)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=9, title="policy")
-    return True
-
-
-def _draw_accuracy(figure, found: dict[str, list[Run]], styles: dict) -> bool:
-    points = {
-        name: [(run.end["wall_s"], 100 * run.end["accuracy"], run.end) for run in members if "accuracy" in run.end]
-        for name, members in found.items()
-    }
-    points = {name: members for name, members in points.items() if members}
-    if not points:
-        return False
-    figure.set_size_inches(8.5, 4.6)
-    axes = figure.subplots()
-    unit, seconds = _unit(max(wall for members in points.values() for wall, *_ in members))
-    means = []
-    for name, members in points.items():
-        colour, marker = styles[name]
-        for wall, accuracy, end in members:
-            axes.plot(
-                wall / seconds, accuracy, marker, color=colour, markersize=6, alpha=0.6 if len(members) > 1 else 1
-            )
-            if "accuracy_low" in end and "accuracy_high" in end:
-                span = [100 * end["accuracy_low"], 100 * end["accuracy_high"]]
-                axes.plot([wall / seconds] * 2, span, color=colour, linewidth=1, alpha=0.4, zorder=1)
-        means.append((_mean([wall for wall, *_ in members]) / seconds, _mean([accuracy for _, accuracy, _ in members])))
-        axes.plot(
-            *means[-1], marker, color=colour, markersize=10, markeredgecolor=INK, label=_escape(name), linestyle="none"
-        )
-    front = [means[i] for i in pareto_front(means)]
-    label = "Pareto front: none is both\nfaster and more accurate"
-    axes.step(*zip(*front), where="post", color=INK, linewidth=1, linestyle="--", zorder=1, label=label)
-    dress(axes, f"wall-clock time of the training run ({unit})", "Accuracy against time: up and to the left is better")
-    axes.set_xlim(left=0)
-    axes.margins(x=0.08, y=0.1)
-    axes.set_ylabel("test accuracy (%)", fontsize=9, color=INK)
-    several = any(len(members) > 1 for members in points.values())
-    title = "small: a run, with its interval\nlarge: mean of the runs" if several else "a run, with its interval"
-    legend = figure.legend(loc="outside right upper", frameon=False, fontsize=9, title=title, labelspacing=0.8)
-    legend.get_title().set(fontsize=8, color=INK)
-    return True
-
-
-def dress(axes, below: str, title: str, pad: float = 8) -> None:
-    """The house's look for one frame: title, label of the time axis, quiet grid and edges."""
-    axes.set_title(title, fontsize=10, color=INK, loc="left", pad=pad)
-    axes.set_xlabel(below, fontsize=9, color=INK)
-    axes.tick_params(labelsize=8, color=FAINT, labelcolor=INK)
-    axes.grid(axis="y", color="#EEEEEE", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(FAINT)
-
-
 def _parse(line: str) -> dict[str, Any] | None:
     try:
         event = json.loads(line)
     except json.JSONDecodeError:
         return None
     return event if isinstance(event, dict) and isinstance(event.get("event"), str) else None
-
-
-def _column(events: list[dict], key: str) -> np.ndarray:
-    return np.array([math.nan if event.get(key) is None else event[key] for event in events], dtype=np.float64)
-
-
-def _smooth(values: np.ndarray) -> np.ndarray:
-    """A moving mean over a twentieth of the values, centred, shorter at both ends; nans do not count."""
-    window = np.ones(max(1, len(values) // 20) | 1)
-    known = ~np.isnan(values)
-    total, count = (np.convolve(x, window, mode="same") for x in (np.where(known, values, 0.0), known.astype(float)))
-    return np.where(known, total[: len(values)] / np.maximum(count[: len(values)], 1), math.nan)
-
-
-def _unit(longest: float) -> tuple[str, float]:
-    return next(
-        ((unit, size) for unit, size in (("hours", 3600.0), ("minutes", 60.0)) if longest > 2 * size), ("s", 1.0)
-    )
-
-
-def _escape(text: str) -> str:
-    return text.replace("$", r"\$")
 
 
 def _known(ends: list[dict], key: str) -> list[float]:

@@ -6,7 +6,6 @@ import math
 from numbers import Integral, Real
 
 import numpy as np
-import scipy.sparse
 
 from filterloader.candidates import Bag
 from filterloader.kernels import rows as kernel
@@ -32,6 +31,8 @@ def read(X, model, n_features, *, counts=True):
         else:
             raise ValueError(f"X is a tuple of {len(X)}; give a pair (ids, offsets), a Bag or a matrix")
         return indices("ids", ids, INT32), indices("offsets", offsets, INT64), values
+    import scipy.sparse  # only where a matrix is given
+
     if not scipy.sparse.issparse(X):
         X = np.asarray(X)
     if X.ndim != 2 or X.shape[1] != n_features:

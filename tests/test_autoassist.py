@@ -7,7 +7,7 @@ from filterloader import AutoAssist, FilteringDataLoader
 from filterloader.candidates import Candidates
 from tests.conftest import losses_of, sentences
 from tests.naive import dense
-from tests.test_policies import WORDS, block
+from tests.zoo import WORDS, block
 
 
 class Reference:

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from filterloader import POLICIES, cli, report
+from tests.conftest import write_lines
 
 TINY = ["--limit", "64", "--batch-size", "8", "--max-length", "16", "--seeds", "0", "--threads", "1"]
 
@@ -43,14 +44,9 @@ def rows(n=120):
     return [{"text": " ".join(rng.choice(words[label] + both, 8)), "label": label} for label in labels]
 
 
-def write(path, lines):
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return path
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return write(tmp_path_factory.mktemp("data") / "reviews.jsonl", rows())
+    return write_lines(tmp_path_factory.mktemp("data") / "reviews.jsonl", rows())
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +124,7 @@ def test_every_policy_runs_by_its_name_alone(data, policy):
 
 
 def test_the_help_names_every_policy():
+    assert list(cli.NAMES) == list(POLICIES)  # told without importing them, so that a mistyped name is told at once
     assert f"{', '.join(POLICIES)} (default: three_stage)" in " ".join(call("train", "--help").out.split())
 
 
@@ -168,7 +165,7 @@ def test_results_are_strict_json_where_something_could_not_be_measured(data, tmp
 
 def test_whole_batches_two_seeds_two_epochs_and_a_pair_of_columns(tmp_path):
     lines = [{"question": row["text"], "sentence": row["text"][:9], "kind": row["label"]} for row in rows()]
-    path = write(tmp_path / "pairs.jsonl", lines)
+    path = write_lines(tmp_path / "pairs.jsonl", lines)
     columns = ["--text", "question", "sentence", "--label", "kind"]
     more = ["--seeds", 0, 3, "--threads", 1, "--epochs", 2, "--granularity", "batch", "--policy", "auto_threshold"]
     ran = call("train", "--data", path, *TINY[:6], *columns, *more, "--out", tmp_path / "out")
@@ -179,7 +176,7 @@ def test_whole_batches_two_seeds_two_epochs_and_a_pair_of_columns(tmp_path):
 
 def test_a_limit_draws_from_the_whole_file(tmp_path, monkeypatch):
     """A file sorted by label, as many are, must not leave one class only."""
-    path = write(tmp_path / "sorted.jsonl", sorted(rows(), key=lambda row: row["label"]))
+    path = write_lines(tmp_path / "sorted.jsonl", sorted(rows(), key=lambda row: row["label"]))
     seen = {}
 
     def compare(make, train_rows, *_, **__):
@@ -278,7 +275,7 @@ def test_out_that_is_a_file_is_refused_before_anything_runs(data, tmp_path, belo
 def test_a_report_of_what_is_no_run_is_told_in_one_line(tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     if arguments == ["data.jsonl"]:
-        write(tmp_path / "data.jsonl", rows(3))
+        write_lines(tmp_path / "data.jsonl", rows(3))
     with pytest.raises(ValueError, match=message):
         raise ValueError(one_line(call("report", *arguments)))
 
@@ -313,6 +310,16 @@ def test_warnings_are_notes_while_a_command_runs_and_warnings_again_after_it(dat
     ran = call("train", "--data", data, *TINY)
     assert ran.err.splitlines()[-2:] == ["note: the words say little", "filterloader train: error: that is enough"]
     assert warnings.showwarning is before
+
+
+@pytest.mark.parametrize("value, noted", [("1", True), ("1.0", False)])
+def test_a_warm_up_of_one_example_is_noted_once(data, monkeypatch, value, noted):
+    def stop(*_, **__):
+        raise ValueError("that is enough")
+
+    monkeypatch.setattr("filterloader.experiment.compare", stop)
+    ran = call("train", "--data", data, *TINY, "--option", f"warmup={value}")
+    assert ran.err.count("note: warmup=1 is one example; to warm up for the whole of a pass, write warmup=1.0") == noted
 
 
 @pytest.mark.parametrize("command", [[], ["train"], ["report"]])

@@ -14,14 +14,6 @@ from tests.conftest import sentences
 RECIPE = Recipe(text="text", batch_size=8, lr=1e-3)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def data(n, seed=0):
     """Rows whose label is told by their words."""
     rows = sentences(n, seed, hard=0.5)

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from filterloader import MultinomialNB
+from filterloader import BernoulliNB, MultinomialNB
 from filterloader.candidates import Bag
 from filterloader.gate import Gate
 
@@ -29,9 +31,9 @@ def coin(rate):
     return lambda rng, n, report: rng.random(n) < rate
 
 
-def naive_bayes(words=500, length=8):
+def naive_bayes(words=500, length=8, kind=MultinomialNB, calibrate=True):
     """A learning predictor over words that say nothing."""
-    model = MultinomialNB(words, calibrate=True)
+    model = kind(words, calibrate=calibrate)
 
     def predict(rng, n, y):
         X = Bag(rng.integers(0, words, n * length).astype(np.int32), np.arange(n + 1, dtype=np.int64) * length, words)
@@ -110,6 +112,45 @@ def test_a_label_rate_that_moves_is_no_merit_of_the_words(drift):
         for seed in range(5)
     ]
     assert found == [None] * 5
+
+
+@settings(derandomize=True, deadline=None, max_examples=60)
+@given(
+    kind=st.sampled_from([BernoulliNB, MultinomialNB]),
+    calibrate=st.booleans(),
+    size=st.sampled_from([1, 4, 32]),
+    start=st.sampled_from([0.0, 0.001, 0.01, 0.05, 0.5, 0.95, 0.99, 1.0]),
+    end=st.sampled_from([0.0, 0.001, 0.01, 0.05, 0.5, 0.95, 0.99, 1.0]),
+    reports=st.sampled_from([0, 50, 400]),
+    seed=st.integers(0, 2**16),
+)
+def test_words_that_say_nothing_never_pass_however_the_labels_run(kind, calibrate, size, start, end, reports, seed):
+    """Constant labels, nearly constant ones, and rates that slide from one to another over some reports."""
+
+    def labels(rng, n, report):
+        return rng.random(n) < start + (end - start) * min(report / max(reports, 1), 1)
+
+    assert opened(Gate(), naive_bayes(kind=kind, calibrate=calibrate), labels, reports=700, size=size, seed=seed) is None
+
+
+@pytest.mark.parametrize("alt", [None, 0.3])
+@pytest.mark.parametrize("label", [False, True])
+@pytest.mark.parametrize("kind", [BernoulliNB, MultinomialNB])
+def test_a_constant_label_is_no_merit_of_the_words(alt, label, kind):
+    for calibrate in (False, True):
+        assert opened(Gate(alt=alt), naive_bayes(kind=kind, calibrate=calibrate), coin(float(label)), reports=600) is None
+
+
+def test_a_label_that_has_become_constant_shuts_the_gate_again():
+    def sees(rng, n, y):
+        return np.where(y, 0.9, 0.1)
+
+    gate, rng, was_open = Gate(), np.random.default_rng(0), []
+    for report in range(1000):
+        y = (rng.random(32) < 0.3) & (report < 100)
+        gate.observe(sees(rng, 32, y), y)
+        was_open.append(gate.open)
+    assert was_open[50:100] == [True] * 50 and not was_open[-1]
 
 
 @pytest.mark.parametrize("size", [8, 32])

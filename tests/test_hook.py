@@ -1,221 +1,16 @@
-"""The hook: each loss belongs to its batch under any look-ahead, and only sound losses are learnt from."""
+"""The hook: the loss it gives back is the mean of what is kept, and only sound losses are learnt from."""
 
-from collections import deque
-
-import hypothesis.strategies as st
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
 from torch.utils.data import DataLoader
 
 from filterloader import AutoThreshold, FilteringDataLoader, FixedThreshold, TrainAll
-from tests.conftest import losses_of, sentences
-
-
-class Spy(TrainAll):
-    """Remembers which example was credited with which loss."""
-
-    gates_backward = True
-
-    def __init__(self):
-        self.credited = {}
-
-    def judge(self, candidates, losses):
-        if candidates.merged == 1:
-            self.credited.update(zip(candidates.positions.tolist(), losses.tolist(), strict=True))
-        return super().judge(candidates, losses)
-
-
-def rows(n):
-    return [{"input_ids": [1, i], "label": 0} for i in range(n)]
-
-
-def spied(n, batch_size=4, **kw):
-    spy = Spy()
-    return FilteringDataLoader(rows(n), batch_size=batch_size, policy=spy, **kw), spy
-
-
-def own(batch):
-    return batch["input_ids"][:, 1].float()
-
-
-def with_graph(batch):
-    """The same losses as a model would give them: the graph holds the batch."""
-    table = torch.zeros(100, 1, requires_grad=True)
-    return own(batch) + torch.nn.functional.embedding(batch["input_ids"], table).sum()
-
-
-def right(spy, reported):
-    assert sorted(spy.credited) == sorted(reported)
-    assert all(loss == place for place, loss in spy.credited.items())
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("ahead", [0, 1, 2, 7, 30])
-def test_pairs_by_order_under_any_look_ahead(ahead, workers):
-    loader, spy = spied(100, num_workers=workers)
-    for _ in range(2):
-        spy.credited.clear()
-        fetched, iterator = deque(), iter(loader)
-        while True:
-            while len(fetched) <= ahead and (batch := next(iterator, None)) is not None:
-                fetched.append(batch)
-            if not fetched:
-                break
-            batch = fetched.popleft()
-            loader.hook.report(own(batch))
-        right(spy, range(100))
-
-
-@pytest.mark.parametrize("ahead", [0, 2, 5])
-def test_pairs_by_order_when_only_the_losses_are_kept(ahead):
-    loader, spy = spied(40)
-    losses = deque()
-    for batch in loader:
-        losses.append(own(batch))
-        if len(losses) > ahead:
-            loader.hook.report(losses.popleft())
-    while losses:
-        loader.hook.report(losses.popleft())
-    right(spy, range(40))
-
-
-def test_skipping_several_from_the_first_with_a_real_graph():
-    loader, spy = spied(40)
-    for i, batch in enumerate(loader):
-        if i % 4 == 3:
-            loader.hook.report(with_graph(batch))
-    right(spy, [place for place in range(40) if place // 4 % 4 == 3])
-
-
-def test_pairs_by_order_in_groups_as_accumulating_trainers_fetch():
-    loader, spy = spied(96)
-    iterator = iter(loader)
-    while group := [batch for _ in range(5) if (batch := next(iterator, None)) is not None]:
-        for batch in group:
-            loader.hook.report(own(batch))
-    right(spy, range(96))
-
-
-@pytest.mark.parametrize("skip", [lambda i: i == 0, lambda i: i % 3 == 0, lambda i: i in (5, 6, 7), lambda i: i > 3])
-def test_a_batch_never_reported_is_legal(skip):
-    loader, spy = spied(80)
-    expected = []
-    for i, batch in enumerate(loader):
-        if skip(i):
-            continue
-        expected += own(batch).int().tolist()
-        loader.hook.report(own(batch))
-    right(spy, expected)
-    assert loader.ledger.scalars()["unreported"] <= 20
-
-
-def test_an_unreported_batch_under_look_ahead():
-    loader, spy = spied(80)
-    expected, fetched, iterator, i = [], deque(), iter(loader), 0
-    while True:
-        while len(fetched) <= 3 and (batch := next(iterator, None)) is not None:
-            fetched.append(batch)
-        if not fetched:
-            break
-        batch = fetched.popleft()
-        i += 1
-        if i in (1, 2, 9):
-            continue
-        expected += own(batch).int().tolist()
-        loader.hook.report(with_graph(batch))
-    right(spy, expected)
-
-
-def test_a_peek_before_training_changes_nothing():
-    loader, spy = spied(40)
-    next(iter(loader))
-    for batch in loader:
-        loader.hook.report(own(batch))
-    right(spy, range(40))
-
-
-def test_a_whole_pass_without_reports_changes_nothing():
-    loader, spy = spied(62)
-    for batch in loader:  # the last one lives on
-        pass
-    for _ in range(2):
-        spy.credited.clear()
-        for batch in loader:
-            loader.hook.report(with_graph(batch))
-        right(spy, range(62))
-
-
-def test_a_batch_that_is_kept_but_not_reported():
-    loader, spy = spied(80)
-    kept, expected = [], []
-    for i, batch in enumerate(loader):
-        if i in (6, 11):
-            kept.append(batch)
-            continue
-        expected += own(batch).int().tolist()
-        loader.hook.report(with_graph(batch))
-    right(spy, expected)
-
-
-def test_a_batch_of_any_kind_says_itself_which_it_is():
-    class Odd(dict):
-        pass
-
-    for collate in (lambda rows: Odd(stack(rows)), lambda rows: tuple(stack(rows).values())):
-        spy = Spy()
-        loader = FilteringDataLoader(rows(12), batch_size=4, policy=spy, collate_fn=collate)
-        for batch in list(loader)[::-1]:
-            ids = batch["input_ids"] if isinstance(batch, dict) else batch[0]
-            loader.hook.report(ids[:, 1].float(), batch)
-        right(spy, range(12))
-
-
-def test_a_first_batch_passed_over_is_said():
-    loader, _ = spied(12)
-    batches = iter(loader)
-    next(batches)
-    batch = next(batches)
-    with pytest.warns(UserWarning, match="taken to be that of batch 1.*report\\(losses, batch\\)"):
-        loader.hook.report(own(batch))
-
-
-def test_pairs_by_id_in_any_order():
-    loader, spy = spied(60)
-    batches = list(loader)
-    for batch in batches[::-2]:
-        loader.hook.report(own(batch), batch_id=batch.batch_id)
-    for batch in batches[1::2]:
-        loader.hook.report(own(batch), batch)
-    right(spy, range(60))
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.sampled_from(["fetch", "report", "skip"]), max_size=60))
-def test_any_interleaving_by_id_is_credited_right(moves):
-    loader, spy = spied(64)
-    iterator, waiting = iter(loader), []
-    for move in moves:
-        if move == "fetch":
-            batch = next(iterator, None)
-            waiting += [] if batch is None else [batch]
-        elif waiting:
-            batch = waiting.pop(len(waiting) // 2)
-            if move == "report":
-                loader.hook.report(own(batch), batch)
-    assert all(loss == place for place, loss in spy.credited.items())
-
-
-def test_a_loop_that_never_reports_forgets_old_batches():
-    loader, _ = spied(5000, batch_size=2)
-    for _ in loader:
-        pass
-    assert len(loader.hook._awaited) <= 1024
+from tests.conftest import losses_of, numbered, own, right, spied, stack
 
 
 def judged(policy, losses, **kw):
-    loader = FilteringDataLoader(rows(len(losses)), batch_size=len(losses), policy=policy, **kw)
+    loader = FilteringDataLoader(numbered(len(losses)), batch_size=len(losses), policy=policy, **kw)
     next(iter(loader))
     return loader, loader.hook.report(losses)
 
@@ -238,7 +33,7 @@ def test_a_scalar_report_comes_back_whole_or_not_at_all():
     scalar = torch.tensor(0.5, requires_grad=True) * 1
     assert judged(FixedThreshold(0.1), torch.ones(4))[1] == 1
     for granularity in ("example", "batch"):
-        loader = FilteringDataLoader(rows(8), batch_size=4, policy=FixedThreshold(0.4), granularity=granularity)
+        loader = FilteringDataLoader(numbered(8), batch_size=4, policy=FixedThreshold(0.4), granularity=granularity)
         batches = iter(loader)
         next(batches)
         assert loader.hook.report(scalar) is scalar
@@ -273,7 +68,7 @@ def test_what_is_not_finite_is_neither_learnt_nor_trained_on(bad):
 
 
 def test_a_scalar_that_is_not_finite():
-    loader = FilteringDataLoader(rows(4), batch_size=4, policy=AutoThreshold())
+    loader = FilteringDataLoader(numbered(4), batch_size=4, policy=AutoThreshold())
     next(iter(loader))
     with pytest.warns(UserWarning):
         assert loader.hook.report(torch.tensor(float("nan"))) is None
@@ -308,25 +103,6 @@ def test_rounding_below_zero_is_tolerated():
     assert float(judged(FixedThreshold(0.0), torch.tensor([-1e-7, 1.0]))[1]) == pytest.approx(0.5)
 
 
-def test_a_report_without_a_batch():
-    loader, _ = spied(4)
-    with pytest.raises(ValueError, match="no batch waits"):
-        loader.hook.report(torch.ones(4))
-    batch = next(iter(loader))
-    loader.hook.report(own(batch))
-    with pytest.raises(ValueError, match="no batch waits"):
-        loader.hook.report(own(batch))
-
-
-def test_a_wrong_batch_id():
-    loader, _ = spied(8)
-    batches = list(loader)
-    loader.hook.report(own(batches[0]), batches[0])
-    for wrong in (batches[0], 99, "first"):
-        with pytest.raises(ValueError, match="waiting: 1 to 1"):
-            loader.hook.report(own(batches[0]), wrong)
-
-
 def model():
     torch.manual_seed(0)
     return torch.nn.Sequential(torch.nn.Embedding(60, 8), torch.nn.Flatten(), torch.nn.Linear(16, 2))
@@ -338,8 +114,8 @@ def per_example(net, batch):
 
 def test_training_on_all_equals_a_plain_loop():
     plain, hooked = model(), model()
-    loader = FilteringDataLoader(rows(40), batch_size=4, policy=TrainAll())
-    for net, batches, report in ((plain, DataLoader(rows(40), batch_size=4, collate_fn=stack), torch.mean), (hooked, loader, loader.hook.report)):
+    loader = FilteringDataLoader(numbered(40), batch_size=4, policy=TrainAll())
+    for net, batches, report in ((plain, DataLoader(numbered(40), batch_size=4, collate_fn=stack), torch.mean), (hooked, loader, loader.hook.report)):
         optimizer = torch.optim.AdamW(net.parameters(), lr=0.1)
         for batch in batches:
             report(per_example(net, batch)).backward()
@@ -348,14 +124,10 @@ def test_training_on_all_equals_a_plain_loop():
     assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), hooked.parameters(), strict=True))
 
 
-def stack(batch):
-    return {"input_ids": torch.tensor([row["input_ids"] for row in batch]), "labels": torch.tensor([row["label"] for row in batch])}
-
-
 def test_accumulation_with_skipped_batches_steps_only_on_gradients():
     net = model()
     optimizer = torch.optim.AdamW(net.parameters(), lr=0.1)
-    loader = FilteringDataLoader(rows(48), batch_size=4, policy=FixedThreshold(0.6))
+    loader = FilteringDataLoader(numbered(48), batch_size=4, policy=FixedThreshold(0.6))
     kept = steps = 0
     for batch in loader:
         loss = loader.hook.report(per_example(net, batch))
@@ -374,7 +146,7 @@ def test_autocast_and_a_scaler_skip_together():
     net = model()
     optimizer = torch.optim.AdamW(net.parameters(), lr=0.5)
     scaler = torch.amp.GradScaler("cpu")
-    loader = FilteringDataLoader(rows(60), batch_size=4, policy=FixedThreshold(0.4))
+    loader = FilteringDataLoader(numbered(60), batch_size=4, policy=FixedThreshold(0.4))
     skipped = 0
     for batch in loader:
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -400,7 +172,7 @@ def test_an_unbatched_row_takes_a_report_of_any_length(tokenizer):
 @pytest.mark.cuda
 @pytest.mark.parametrize("gated", [False, True])
 def test_on_cuda_only_a_decision_waits(gated):
-    loader = FilteringDataLoader(sentences_ids(400), batch_size=8, policy=FixedThreshold(0.5) if gated else AutoThreshold(warmup=10_000))
+    loader = FilteringDataLoader(numbered(400, 50), batch_size=8, policy=FixedThreshold(0.5) if gated else AutoThreshold(warmup=10_000))
     big = torch.randn(4096, 4096, device="cuda")
     waited = 0
     for batch in loader:
@@ -414,7 +186,3 @@ def test_on_cuda_only_a_decision_waits(gated):
     assert waited == 50 if gated else waited < 25
     assert loader.ledger.scalars()["reports"] == 50
     assert gated or loader.policy.loss_threshold is not None
-
-
-def sentences_ids(n):
-    return [{"input_ids": [4 + i % 50, 5], "label": 0} for i, _ in enumerate(sentences(n))]

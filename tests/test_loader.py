@@ -6,11 +6,11 @@ import datasets
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, SequentialSampler, SubsetRandomSampler, WeightedRandomSampler
+from torch.utils.data import BatchSampler, DataLoader, Dataset, SequentialSampler, SubsetRandomSampler, WeightedRandomSampler
 from transformers import DataCollatorWithPadding
 
 from filterloader import FilteringDataLoader, FixedThreshold, Random, ThreeStage, TrainAll
-from tests.conftest import losses_of, sentences, train
+from tests.conftest import Stream, losses_of, sentences, train
 
 
 def equal(left, right):
@@ -40,14 +40,6 @@ class Rows(Dataset):
 
     def __getitem__(self, i):
         return self.rows[i]
-
-
-class Stream(IterableDataset):
-    def __init__(self, rows):
-        self.rows = rows
-
-    def __iter__(self):
-        return iter(self.rows)
 
 
 def text_collate(tokenizer):

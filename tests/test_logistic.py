@@ -200,7 +200,7 @@ def test_it_learns_what_the_words_tell_and_no_more(step, lr):
 
 
 def test_it_may_be_the_predictor_of_three_stages():
-    from tests.test_policies import WORDS, steps
+    from tests.zoo import WORDS, steps
 
     policy = ThreeStage(warmup=50, predictor=LogisticRegression(WORDS, lr=0.2), seed=1)
     assert list(dict.fromkeys(stage for *_, stage, _ in steps(policy, "example"))) == ["warm-up", "fit", "filter"]

@@ -6,15 +6,7 @@ import re
 import pytest
 
 from filterloader import FilteringDataLoader, Random, ThreeStage, TrainAll, progress_bar
-from tests.conftest import losses_of, sentences
-from tests.test_schedule import Stream
-
-
-def build(tokenizer, policy=None, n=640, **kw):
-    policy = TrainAll() if policy is None else policy
-    return FilteringDataLoader(
-        sentences(n), tokenizer=tokenizer, **{"batch_size": 16, "seed": 1, "policy": policy, **kw}
-    )
+from tests.conftest import Stream, build, losses_of, sentences
 
 
 def drawn(loader, stop=None, **settings):

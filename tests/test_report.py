@@ -1,64 +1,26 @@
-"""Reading ledgers back, and the tables and pictures made of them."""
+"""Reading ledgers back, and the tables made of them."""
 
-import builtins
 import json
-import subprocess
-import sys
 
-import matplotlib
-import numpy as np
 import pytest
 
 from filterloader import report
 from filterloader.ledger import Ledger
-
-
-def events(policy="three_stage", seed=0, wall=100.0, accuracy=0.9, finished=True, **settings):
-    """The lines of one run."""
-    rng = np.random.default_rng(seed)
-    lines = [{"event": "start", "time": 0, "run": {"policy": policy, "seed": seed, **settings}}]
-    lines += [
-        {"event": "stage", "time": wall * share, "position": int(1000 * share), "stage": stage}
-        for share, stage in ((0, "warm-up"), (0.1, "fit"), (0.12, "filter"))
-    ]
-    for i in range(1, 51):
-        shares = {"kept": 1.0, "trained": 0.5} if i > 5 else {"kept": None, "trained": None}
-        loss = None if i == 9 else 0.5 + 0.1 * rng.normal()
-        threshold = None if i < 3 else 0.4
-        line = {"time": wall * i / 50, "position": 20 * i, "epoch": 0, "loss": loss, "threshold": threshold}
-        lines.append({"event": "report", "stage": "filter", **line, **shares})
-    if finished:
-        scalars = {
-            "seen": 1000,
-            "forwarded": 400,
-            "backwarded": 250,
-            "wall_s": wall,
-            "t_norm_modelled": 0.3,
-            "agot": None,
-        }
-        interval = {"accuracy_low": accuracy - 0.02, "accuracy_high": accuracy + 0.01}
-        end = {"accuracy": accuracy, **interval, "t_norm_measured": wall / 200, "agot": None, "scalars": scalars}
-        lines.append({"event": "end", "time": wall + 1, **end})
-    return lines
-
-
-def write(path, lines):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return path
+from tests.conftest import run_lines, write_lines
 
 
 @pytest.fixture
 def folder(tmp_path):
+    """Four runs of three policies; one of them was killed."""
     for seed in range(2):
-        write(tmp_path / "runs" / f"three-{seed}.jsonl", events(seed=seed, accuracy=0.9 + 0.02 * seed))
-    write(tmp_path / "runs" / "deep" / "all.jsonl", events("train_all", wall=200.0))
-    write(tmp_path / "runs" / "deep" / "killed.jsonl", events("random", finished=False))
+        write_lines(tmp_path / "runs" / f"three-{seed}.jsonl", run_lines(seed=seed, accuracy=0.9 + 0.02 * seed))
+    write_lines(tmp_path / "runs" / "deep" / "all.jsonl", run_lines("train_all", wall=200.0))
+    write_lines(tmp_path / "runs" / "deep" / "killed.jsonl", run_lines("random", finished=False))
     return tmp_path / "runs"
 
 
 def test_a_run_is_read_whole(tmp_path):
-    run = report.read_run(write(tmp_path / "a.jsonl", events(granularity="batch")))
+    run = report.read_run(write_lines(tmp_path / "a.jsonl", run_lines(granularity="batch")))
     assert (run.policy, run.settings["granularity"], run.note) == ("three_stage", "batch", None)
     assert [stage["stage"] for stage in run.of("stage")] == ["warm-up", "fit", "filter"]
     assert len(run.of("report")) == 50
@@ -77,7 +39,7 @@ def test_what_the_ledger_writes_is_read(tmp_path):
 
 
 def test_a_half_written_last_line_is_skipped_with_a_note(tmp_path):
-    path = write(tmp_path / "a.jsonl", events(finished=False))
+    path = write_lines(tmp_path / "a.jsonl", run_lines(finished=False))
     whole = len(path.read_text().splitlines())
     path.write_text(path.read_text() + '{"event": "report", "ti')
     run = report.read_run(path)
@@ -86,8 +48,8 @@ def test_a_half_written_last_line_is_skipped_with_a_note(tmp_path):
 
 
 def test_a_resumed_run_goes_on_where_it_was_killed(tmp_path):
-    path = write(tmp_path / "a.jsonl", events(wall=50.0, finished=False))
-    resumed = "".join(json.dumps(line) + "\n" for line in events(wall=30.0))
+    path = write_lines(tmp_path / "a.jsonl", run_lines(wall=50.0, finished=False))
+    resumed = "".join(json.dumps(line) + "\n" for line in run_lines(wall=30.0))
     path.write_text(path.read_text() + '{"event": "rep' + resumed)
     run = report.read_run(path)
     assert "half written" in run.note
@@ -97,7 +59,7 @@ def test_a_resumed_run_goes_on_where_it_was_killed(tmp_path):
 
 
 def test_a_run_that_was_resumed_but_not_finished_has_no_end(tmp_path):
-    assert report.read_run(write(tmp_path / "a.jsonl", events() + events(finished=False))).end == {}
+    assert report.read_run(write_lines(tmp_path / "a.jsonl", run_lines() + run_lines(finished=False))).end == {}
 
 
 @pytest.mark.parametrize(
@@ -144,8 +106,8 @@ def test_summary_is_the_mean_over_seeds(folder):
 def test_a_sweep_is_not_averaged(tmp_path):
     for threshold in (0.1, 0.5):
         for seed in range(2):
-            lines = events("fixed", seed, threshold=threshold, granularity="batch")
-            write(tmp_path / f"{threshold}-{seed}.jsonl", lines)
+            lines = run_lines("fixed", seed, threshold=threshold, granularity="batch")
+            write_lines(tmp_path / f"{threshold}-{seed}.jsonl", lines)
     found = report.groups(report.find_runs([tmp_path]))
     assert {name: len(runs) for name, runs in found.items()} == {"fixed threshold=0.1": 2, "fixed threshold=0.5": 2}
 
@@ -163,44 +125,3 @@ def test_table_takes_any_rows_and_columns():
     assert report.table(rows).splitlines() == ["name  n       x", "a     3  0.1235", "bcd   -       -"]
     assert report.table(rows, ["n", "missing"]).splitlines() == ["n  missing", "3  -", "-  -"]
     assert report.table([], ["policy"]) == "policy"
-
-
-def test_pictures_are_drawn_without_touching_matplotlib(folder, tmp_path):
-    before = dict(matplotlib.rcParams)
-    written = report.draw(report.find_runs([folder]), tmp_path / "new" / "pictures")
-    assert [path.name for path in written] == ["loss.png", "shares.png", "accuracy.png"]
-    assert all(path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size > 10_000 for path in written)
-    assert dict(matplotlib.rcParams) == before
-
-
-def test_pictures_follow_what_is_known(tmp_path):
-    lines = [line for line in events(policy="$odd_{name}$") if line["event"] in ("start", "end")]
-    written = report.draw([report.read_run(write(tmp_path / "a.jsonl", lines))], tmp_path)
-    assert [path.name for path in written] == ["accuracy.png"]
-    bare = report.read_run(write(tmp_path / "b.jsonl", lines[:1]))
-    with pytest.raises(ValueError, match="nothing to draw: none of the 1 runs"):
-        report.draw([bare], tmp_path)
-
-
-def test_matplotlib_is_only_needed_to_draw(folder, tmp_path, monkeypatch):
-    code = f"import runpy, sys; runpy.run_path({report.__file__!r}); print('matplotlib' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
-    real = builtins.__import__
-
-    def without(name, *args, **kwargs):
-        if name.startswith("matplotlib"):
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
-    runs = report.find_runs([folder])
-    monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(ValueError, match=r"pip install filterloader\[report\]"):
-        report.draw(runs, tmp_path)
-
-
-def test_smoothing_keeps_a_constant_and_skips_nans():
-    values = np.full(60, 2.0)
-    values[[0, 30]] = np.nan
-    smooth = report._smooth(values)
-    assert np.isnan(smooth[[0, 30]]).all() and np.allclose(smooth[~np.isnan(values)], 2.0)
-    assert report._smooth(np.array([1.0])).tolist() == [1.0]

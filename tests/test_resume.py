@@ -1,12 +1,9 @@
 """Resume: a run that is stopped and taken up again is the run that never stopped."""
 
-import io
-
 import datasets
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import IterableDataset, get_worker_info
 
 from filterloader import (
     AutoAssist,
@@ -23,17 +20,7 @@ from filterloader import (
     ThreeStage,
     TrainAll,
 )
-from tests.conftest import everywhere, losses_of, same, sentences, train
-
-
-class Stream(IterableDataset):
-    def __init__(self, rows):
-        self.rows = rows
-
-    def __iter__(self):
-        worker = get_worker_info()
-        step = 1 if worker is None else worker.num_workers
-        yield from self.rows[0 if worker is None else worker.id :: step]
+from tests.conftest import Stream, everywhere, losses_of, same, sentences, through_a_file, train
 
 
 POLICIES = {
@@ -57,13 +44,6 @@ POLICIES = {
 def logits_of(batch):
     """What a half-trained model would say: surer of the label where the loss is low."""
     return torch.nn.functional.one_hot(batch["labels"], 2) * (2 - losses_of(batch))[:, None]
-
-
-def through_a_file(state):
-    file = io.BytesIO()
-    torch.save(state, file)
-    file.seek(0)
-    return torch.load(file)  # the safe default: weights_only=True
 
 
 def build(tokenizer, policy, source, **kw):

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from torch.utils.data import IterableDataset
 
 from filterloader import (
     AutoAssist,
@@ -21,7 +20,7 @@ from filterloader import (
     TrainAll,
     get_scheduler,
 )
-from tests.conftest import everywhere, losses_of, sentences
+from tests.conftest import Stream, build, everywhere, losses_of, sentences
 
 POLICIES = {
     "train_all": TrainAll,
@@ -36,22 +35,8 @@ POLICIES = {
 }
 
 
-class Stream(IterableDataset):
-    def __init__(self, rows):
-        self.rows = rows
-
-    def __iter__(self):
-        return iter(self.rows)
-
-
 def optimizers(n=1, lr=0.1):
     return [torch.optim.AdamW([torch.zeros(2, requires_grad=True)], lr=lr) for _ in range(n)]
-
-
-def build(tokenizer, policy, n=640, **kw):
-    return FilteringDataLoader(
-        sentences(n), tokenizer=tokenizer, **{"batch_size": 16, "seed": 1, "policy": policy, **kw}
-    )
 
 
 def rates(loader, optimizer, scheduler, epochs=1):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from filterloader import AutoThreshold
 from filterloader.warmup import Warmup
 
 
@@ -22,7 +23,7 @@ def reports_needed(warmup, size, total, settles_at=None, most=1000):
         (0.5, 160, None, 5),
         (100, 1000, None, 7),
         (100, None, None, 7),
-        (1, 1000, None, 1),
+        (2, 1000, None, 1),
         (None, 1000, 42, 42),
         (None, None, 42, 42),
         (0.1, None, 42, 42),
@@ -30,6 +31,8 @@ def reports_needed(warmup, size, total, settles_at=None, most=1000):
         (100, 1000, 1, 7),
         (None, 1000, None, None),
         (0.1, None, None, None),
+        (100_000, None, None, None),
+        (1.0, 100_000, None, None),
     ],
 )
 def test_length(length, total, settles_at, reports):
@@ -37,6 +40,36 @@ def test_length(length, total, settles_at, reports):
     assert not warmup.over
     assert reports_needed(warmup, 16, total, settles_at) == reports
     assert warmup.over == (reports is not None)
+
+
+@pytest.mark.parametrize("one", [1, np.int64(1)])
+def test_one_example_is_likely_meant_to_be_one_pass_and_says_so(one):
+    with pytest.warns(UserWarning, match=r"warmup=1 is one example; .* whole of a pass, write warmup=1\.0") as told:
+        policy = AutoThreshold(warmup=one)
+    assert len(told) == 1 and told[0].filename == __file__
+    assert reports_needed(policy._warmup, 16, 1000) == 1
+
+
+@pytest.mark.parametrize("length", [1.0, np.float32(1), 2, 0, 0.0, None])
+def test_no_other_length_is_wondered_at(recwarn, length):
+    Warmup(length)
+    assert not recwarn
+
+
+@pytest.mark.parametrize("length, total, where", [(None, 1000, ""), (None, None, ""), (0.1, None, " where the length of the stream is not known")])
+def test_a_loss_that_never_settles_is_waited_for_1024_reports_and_no_longer(length, total, where):
+    warmup = Warmup(length)
+    with pytest.warns(UserWarning) as told:
+        assert reports_needed(warmup, 16, total, most=2000) == 1024
+        assert not any(warmup.observe(16, total, False) for _ in range(10))
+    assert [str(one.message) for one in told] == [
+        f"the warm-up was ended after 1024 reports, although the loss had not settled: warmup={length!r} waits for that{where}; "
+        "give warmup= a count of examples, or a share and the loader total_examples="
+    ]
+
+
+def test_a_loss_that_settles_at_the_last_moment_is_nothing_to_warn_of(recwarn):
+    assert reports_needed(Warmup(None), 16, None, settles_at=1024, most=2000) == 1024 and not recwarn
 
 
 @pytest.mark.parametrize("length", [0, 0.0])
@@ -88,6 +121,14 @@ def test_a_state_goes_on_as_if_never_saved(length):
     for i in range(20):
         assert ref.observe(16, 1000, i > 12) == comp.observe(16, 1000, i > 12)
         assert ref.over == comp.over
+
+
+def test_the_wait_for_a_loss_to_settle_is_part_of_the_state():
+    ref, comp = Warmup(None), Warmup(None)
+    assert reports_needed(ref, 16, None, most=1000) is None
+    comp.load_state_dict(ref.state_dict())
+    with pytest.warns(UserWarning, match="ended after 1024 reports"):
+        assert reports_needed(comp, 16, None) == 24
 
 
 def test_a_state_of_another_length_is_refused_with_both_values():

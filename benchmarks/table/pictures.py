@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from filterloader.metrics import pareto_front
-from filterloader.report import COLOURS, FAINT, INK, dress
+from filterloader.pictures import COLOURS, FAINT, INK, dress
 from table.controls import Row
 from table.systems import BASELINE, CONTROLS
 

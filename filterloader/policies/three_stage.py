@@ -15,6 +15,7 @@ from filterloader.threshold import MovingAverageThreshold, moving
 from filterloader.warmup import Warmup
 
 _AUDITS_AWAITED = 4096
+_UNTOLD, _UNTOLD_OF_A_PASS = 1000, (500, 4000)  # reports of the fit stage before its failure is told: unknown length; known, at least and at most
 _AUDITS_NEEDED, _AUDIT_MEMORY = 16, 0.95  # audits before they can end the filter stage; weight of the past, an audit
 _SETTINGS = ("warmup", "window", "alt", "margin", "threshold", "cutoff", "audit", "backward_gate", "in_sample")
 
@@ -27,10 +28,13 @@ class ThreeStage:
     the predictor is asked first, and what it calls low-loss skips the forward pass too; what it lets through is judged by its
     loss as before and goes on teaching it. Later passes stay in the filter stage.
 
-    warmup: N0, a share of one pass (float), a count of examples (int) or None: until the threshold settles (also where the
-    length of the stream is not known). window: W, reports that the gate to the filter stage looks at. alt: ALT, the predictor
-    loss in nats at which the gate opens; None, the default, asks it to beat the entropy of its own labels by ``margin``
-    instead: measured on what the predictor has not learnt yet, the paper's .1 to .5 are out of reach on data like SST-2.
+    warmup: N0, a share of one pass (float), a count of examples (int) or None: until the threshold settles, 1024 reports at
+    most (also where the length of the stream is not known). window: W, reports that the gate to the filter stage looks at.
+    alt: ALT, the predictor loss in nats at which the gate opens; None, the default, asks it to beat the entropy of its own
+    labels by ``margin`` instead: measured on what the predictor has not learnt yet, the paper's .1 to .5 are out of reach on
+    data like SST-2. Where the predictor does not earn the filter stage, the policy says so once: at the end of a pass, or
+    after a quarter of a pass in the fit stage, yet no sooner than after 500 reports and no later than after 4000 (after 1000
+    where the length of the stream is not known).
     threshold: a ``MovingAverageThreshold``; None is the paper's (K = 8). predictor: anything with ``partial_fit`` and
     ``predict_proba`` over a ``Bag``; None is a calibrated ``MultinomialNB``, ``"bernoulli"`` the paper's model. cutoff: P(high
     loss) below which a candidate is skipped; lower it where too little gets through. audit: chance that a candidate is let
@@ -117,13 +121,17 @@ class ThreeStage:
         self._audited.clear()
 
     def end_pass(self) -> None:
-        if self.stage == "fit" and self._gate.reports >= self.window and not self._told:
+        self._tell_if_unearned(self.window)
+
+    def _tell_if_unearned(self, patience: float) -> None:
+        """Say once that so many reports of the fit stage have not opened the gate."""
+        if self.stage == "fit" and self._gate.reports >= patience and not self._told:
             self._told = True
-            goal = f"a loss of {self.alt}" if self.alt is not None else f"a gain of {self.margin:.1%} over guessing, and four standard errors"
+            goal = f"a loss of {self.alt}" if self.alt is not None else f"a gain of {self.margin:.1%} over guessing, four standard errors, and both low and high losses"
             warnings.warn(
                 f"the predictor has not earned the filter stage: after {self._gate.reports} reports its loss is "
                 f"{self._gate.loss:.3f} nats, a gain of {self._gate.gain or 0.0:.1%} over guessing, and the gate asks for {goal}; "
-                "no forward pass was skipped. Its words may say little about the loss here: try other features=, report "
+                "until then no forward pass is skipped. Its words may say little about the loss here: try other features=, report "
                 "per-example losses, or change alt= or margin=",
                 stacklevel=2,
             )
@@ -160,7 +168,10 @@ class ThreeStage:
         self._gate.observe(self._proba(candidates) if self.in_sample else proba, y)
         if not self._filtering and self._gate.open:
             self._filtering, self._rate, self._skips = True, self._gate.rate, np.zeros(2)
-        elif self._filtering and self._skips[0] >= _AUDITS_NEEDED and self._skips[1] >= self._rate * self._skips[0]:
+        elif not self._filtering:
+            n = len(candidates) * candidates.merged
+            self._tell_if_unearned(_UNTOLD if candidates.total is None else np.clip(candidates.total / (4 * n), *_UNTOLD_OF_A_PASS))
+        elif self._skips[0] >= _AUDITS_NEEDED and self._skips[1] >= self._rate * self._skips[0]:
             self._start_over()
 
     def _start_over(self) -> None:
