@@ -9,9 +9,8 @@ from filterloader import FilteringDataLoader, Random, ThreeStage, TrainAll
 from filterloader.ahead import Ahead
 from filterloader.arrow import ArrowRows
 from filterloader.indices import draws_at_once
-from tests.conftest import losses_of, same, sentences, train
+from tests.conftest import losses_of, same, sentences, through_a_file, train
 from tests.test_loader import equal
-from tests.test_resume import through_a_file
 
 
 class Plain(Dataset):

@@ -11,8 +11,7 @@ from torch.utils.data import IterableDataset, Subset, SubsetRandomSampler
 
 from filterloader import FilteringDataLoader, TrainAll
 from filterloader.survey import _joined
-from tests.conftest import losses_of, sentences, train
-from tests.test_ledger import Clock
+from tests.conftest import Clock, losses_of, sentences, train
 
 
 class Looks(TrainAll):

@@ -17,7 +17,7 @@ from torch.utils.data import IterableDataset
 
 from filterloader import POLICIES, FilteringDataLoader, FixedThreshold, Random, ThreeStage
 from tests.conftest import everywhere, losses_of, sentences, train
-from tests.test_hook import own, right, spied
+from tests.conftest import own, right, spied
 
 
 def test_accelerate_prepare_leaves_the_filter_in_place(tokenizer):
