@@ -66,7 +66,8 @@ class LossHook:
     """
 
     def __init__(self, policy, ledger: Ledger, *, granularity: str, single: bool, after_report: Callable[[], None]):
-        self.policy, self.ledger, self._after_report = policy, ledger, after_report
+        self.policy, self.ledger = policy, ledger
+        self.tell(after_report)
         self.granularity, self.single = granularity, single
         self._awaited: OrderedDict[int, _Awaited] = OrderedDict()
         self._arriving: deque[_Arriving] = deque()
@@ -118,7 +119,7 @@ class LossHook:
         self.settle()
         self._settle_pair(pair)
         weights = self._decide(pair.awaited.candidates, values)
-        self._after_report()
+        self._told_loader()
         return _mean(losses, weights)
 
     def _learn_later(self, losses: torch.Tensor, candidates: Candidates) -> torch.Tensor:
@@ -137,7 +138,20 @@ class LossHook:
             arriving = self._arriving.popleft()
             arriving.event.synchronize()
             self._decide(arriving.candidates, arriving.values.numpy())
-            self._after_report()
+            self._told_loader()
+
+    def tell(self, after_report: Callable[[], None]) -> None:
+        """Call this method of the loader after each report. It is held weakly: in a circle of references the loader would wait
+        for the garbage collector, and its workers with it, who then do not hear that they are to stop."""
+        self._after_report = weakref.WeakMethod(after_report)
+
+    def _told_loader(self) -> None:
+        note = self._after_report()
+        if note is not None:
+            note()
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_after_report": None}  # the loader that is unpickled says so again
 
     # -- deciding ------------------------------------------------------------------------------------------------------
 

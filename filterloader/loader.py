@@ -150,7 +150,7 @@ class FilteringDataLoader:
         self.epoch = 0
         self._held: tuple[Candidates, Candidates] | None = None
         self._consumed_before = 0  # examples of the passes that are over
-        self._pass: _Pass | None = None
+        self._passes = 0  # begun in this process; an iterator of an earlier one is stale
         self._running = self._resuming = False  # a pass is under way; the next one goes on with a saved pass
         self._exhausted = False  # its source is read to the end
         self._set_epoch: int | None = None
@@ -179,8 +179,8 @@ class FilteringDataLoader:
             self._survey.before_pass()
             self._source.start()
             self._running, self._exhausted = True, False
-        self._pass = _Pass(self)
-        return self._pass
+        self._passes += 1
+        return _Pass(self)
 
     def set_epoch(self, epoch: int) -> None:
         """Tell data set and sampler which epoch begins, where they have a ``set_epoch`` (shuffled streams, distributed samplers)."""
@@ -332,25 +332,27 @@ class FilteringDataLoader:
         if state["set_epoch"] is not None:
             self.set_epoch(state["set_epoch"])
         self.epoch, self._consumed_before = state["epoch"], state["consumed_before"]
-        self._running, self._exhausted, self._pass = state["running"], state["exhausted"], None
+        self._running, self._exhausted = state["running"], state["exhausted"]
+        self._passes += 1
         self._resuming = self._running
 
-    def __getstate__(self) -> dict:
-        return {**self.__dict__, "_pass": None}
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+        self.hook.tell(self._note_report)
 
 
 class _Pass:
     """The iterator over one pass; all its state lives in the loader, so that it can be saved at any batch."""
 
     def __init__(self, loader: FilteringDataLoader):
-        self._loader = loader
+        self._loader, self._number = loader, loader._passes
 
     def __iter__(self) -> _Pass:
         return self
 
     def __next__(self) -> Any:
         loader = self._loader
-        if loader._pass is not self:
+        if loader._passes != self._number:
             raise ValueError("this iterator is stale: its loader has begun another pass since; iterate over the newest one")
         loader.ledger.enter("loader")
         door = None

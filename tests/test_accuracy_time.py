@@ -146,7 +146,7 @@ def test_bad_input_is_told_in_one_line(data, tmp_path, capsys):
 
 def test_what_the_library_lacks_is_left_out_with_a_note(monkeypatch):
     monkeypatch.setitem(systems.POLICIES, "infobatch", TrainAll)  # takes no epochs=
-    monkeypatch.delitem(systems.POLICIES, "fixed_threshold")
+    monkeypatch.setattr(systems, "POLICIES", {name: kind for name, kind in systems.POLICIES.items() if name != "fixed_threshold"})
     rows, notes = systems.choose(systems.SYSTEMS, None)
     assert not {"infobatch", "fixed_threshold"} & {row.policy for row in rows}
     assert any("no 'fixed_threshold'" in note for note in notes)

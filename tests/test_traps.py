@@ -1,11 +1,13 @@
 """Traps that other filtering loaders fell into: wrappers, look-ahead, schedules, memory, the JIT switched off."""
 
+import gc
 import os
 import pickle
 import subprocess
 import sys
 import tracemalloc
 import warnings
+import weakref
 from functools import partial
 from inspect import signature
 from pathlib import Path
@@ -15,9 +17,8 @@ import pytest
 import torch
 from torch.utils.data import IterableDataset
 
-from filterloader import POLICIES, FilteringDataLoader, FixedThreshold, Random, ThreeStage
-from tests.conftest import everywhere, losses_of, sentences, train
-from tests.conftest import own, right, spied
+from filterloader import POLICIES, FilteringDataLoader, FixedThreshold, Random, ThreeStage, TrainAll
+from tests.conftest import everywhere, losses_of, own, right, sentences, spied, train
 
 
 def test_accelerate_prepare_leaves_the_filter_in_place(tokenizer):
@@ -148,3 +149,20 @@ def test_the_kernels_mean_the_same_without_the_jit(file):
         env={**os.environ, "NUMBA_DISABLE_JIT": "1"}, cwd=root, capture_output=True, text=True,
     )  # fmt: skip
     assert run.returncode == 0, run.stdout[-3000:]
+
+
+@pytest.mark.parametrize("policy", [TrainAll, lambda: ThreeStage(warmup=20), lambda: Random(0.5)])
+def test_a_loader_that_is_dropped_in_mid_pass_is_gone_at_once_and_its_workers_with_it(tokenizer, policy):
+    """In a circle of references it would wait for the garbage collector, which closes the queues of the workers before they are told to stop."""
+    loader = FilteringDataLoader(sentences(300), tokenizer=tokenizer, batch_size=8, policy=policy(), num_workers=1)
+    iterator = iter(loader)
+    for _ in range(3):
+        loader.hook.report(losses_of(next(iterator)))
+    (worker,) = loader._source._groups._workers
+    gone = weakref.ref(loader)
+    gc.disable()
+    try:
+        del loader, iterator
+        assert gone() is None and not worker.is_alive() and worker.exitcode == 0
+    finally:
+        gc.enable()
