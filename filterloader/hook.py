@@ -15,6 +15,7 @@ import torch
 
 from filterloader.candidates import Candidates
 from filterloader.collate import Batch
+from filterloader.kernels.weights import count_kept
 from filterloader.ledger import Ledger
 
 _STEADY = 4  # reports after which the look-ahead seen so far is believed
@@ -283,7 +284,7 @@ class LossHook:
 def checked(weights: Any, n: int, policy: Any, question: str) -> np.ndarray:
     """A policy's answer as float32 ``[n]``; raises ValueError where it is none."""
     weights = np.asarray(weights, np.float32)
-    if weights.shape != (n,) or np.count_nonzero((weights >= 0) & (weights < np.inf)) < n:
+    if weights.shape != (n,) or count_kept(weights) < 0:
         raise ValueError(
             f"{type(policy).__name__}.{question} must return one finite weight of at least 0 for each of {n} candidates, got shape "
             f"{list(weights.shape)}: {weights!r:.200}"

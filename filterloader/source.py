@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 
-from filterloader.ahead import Ahead, Draws
+from filterloader.ahead import Ahead, Draws, as_drawn
 from filterloader.arrow import ArrowRows, arrow_table
 from filterloader.candidates import Candidates
-from filterloader.indices import Indices, draws_at_once
+from filterloader.indices import Drawn, Indices, draws_at_once
 from filterloader.randomness import generators_of, restored, set_states, states_of
 from filterloader.reader import Passed, Reader
 from filterloader.settings import check_same
@@ -88,7 +88,7 @@ class Source:
         draws = None
         try:
             if self._again:
-                draws = [self._again.popleft()]
+                draws = Drawn([self._again.popleft()])
                 group = self.read(draws[0])
             else:
                 group = next(self._groups)
@@ -151,9 +151,10 @@ class Source:
         if given.batch_sampler is None:
             return DataLoader(**how, batch_size=None, sampler=self._indices)
         listed = isinstance(self._rows, (list, tuple)) and len(self._rows) > 0 and (not self.reader.collate_here or self.reader.pads(self._rows[0]))
-        self._indices.group = _GROUP if (listed or isinstance(self._rows, ArrowRows)) and draws_at_once(self._indices.sampler) else 0
-        if self.overlap and not given.num_workers and self._indices.group and isinstance(self._rows, ArrowRows) and self.reader.encodes(self._rows.names):
-            how |= {"dataset": Draws(len(self._rows)), "collate_fn": list}
+        self._indices.flat = isinstance(self._rows, ArrowRows)
+        self._indices.group = _GROUP if (listed or self._indices.flat) and draws_at_once(self._indices.sampler) else 0
+        if self.overlap and not given.num_workers and self._indices.group and self._indices.flat and self.reader.encodes(self._rows.names):
+            how |= {"dataset": Draws(len(self._rows)), "collate_fn": as_drawn}
         return DataLoader(**how, batch_sampler=self._indices)
 
     def _index_sampler(self):

@@ -141,3 +141,8 @@ def cross_labels(ids, offsets, labels, stride, n_features):
 
 def fold(ids, n_features):
     return ids % n_features
+
+
+def count_kept(weights):
+    good = all(np.isfinite(weight) and weight >= 0 for weight in weights)
+    return sum(weight > 0 for weight in weights) if good else -1
