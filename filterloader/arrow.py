@@ -21,11 +21,11 @@ class ArrowTable:
     Columns that hold anything else, or a missing value, are not ``in`` the table. Numbers keep the dtype they are stored in.
     Nothing is copied until it is asked for, and it may lie in any number of chunks, mapped from disk or not.
 
-    names: every column of the data set; strings: those of text.
+    names: every column of the data set; strings: those of text. fingerprint: the data set's own, which another format changes.
     """
 
     def __init__(self, dataset: Any):
-        self.dataset = dataset
+        self.dataset, self.fingerprint = dataset, dataset._fingerprint
         table = dataset.data.table
         names = dataset.format["columns"] if dataset.format["columns"] is not None and not dataset.format["output_all_columns"] else table.column_names
         self.names = tuple(names)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -118,23 +119,23 @@ class Candidates:
             held["rows"] = [self.rows[i] for i in index]
         return new
 
-    def part(self, start: int, stop: int) -> Candidates:
-        """The candidates from ``start`` to ``stop``; nothing is copied but offsets."""
-        new = _copy(self)
-        held = new.__dict__
-        held["n"] = stop - start
-        for name in _PER_CANDIDATE:
-            if held[name] is not None:
-                held[name] = _part(held[name], start, stop)
-        if self.columns:
-            bounds = None if self.tokens is None else slice(self.tokens.offsets[start], self.tokens.offsets[stop])
-            held["columns"] = {
-                name: Ragged(column.values[bounds], new.tokens.offsets) if self._like_tokens(column) else _part(column, start, stop)
-                for name, column in self.columns.items()
-            }
+    def parts(self, lengths: Sequence[int]) -> list[Candidates]:
+        """The candidates in parts of these lengths, in order; nothing is copied but offsets."""
+        bounds = list(pairwise(accumulate(lengths, initial=0)))
+        fields = {name: _cut(getattr(self, name), bounds) for name in _PER_CANDIDATE if getattr(self, name) is not None}
+        columns = {}
+        for name, column in self.columns.items():
+            alike = self._like_tokens(column)
+            columns[name] = map(Ragged, _cut_values(column, bounds), [part.offsets for part in fields["tokens"]]) if alike else _cut(column, bounds)
+        fields["n"] = lengths
+        fields["columns"] = [dict(zip(columns, pieces)) for pieces in zip(*columns.values())] if columns else [{} for _ in lengths]
         if self.rows is not None:
-            held["rows"] = self.rows[start:stop]
-        return new
+            fields["rows"] = [self.rows[start:stop] for start, stop in bounds]
+        parts = []
+        for pieces in zip(*fields.values(), strict=True):
+            parts.append(part := _copy(self))
+            part.__dict__.update(zip(fields, pieces))
+        return parts
 
     def _like_tokens(self, column: np.ndarray | Ragged) -> bool:
         """Whether a column is laid out as the tokens are, by one array of offsets in common."""
@@ -224,14 +225,20 @@ def _copy(candidates: Candidates) -> Candidates:
     return new
 
 
-def _part(value, start, stop):
+def _cut(value, bounds):
+    """Consecutive parts, from the first to the second of each of ``bounds``."""
     if type(value) is np.ndarray:
-        return value[start:stop]
+        return [value[start:stop] for start, stop in bounds]
     if type(value) is tuple:
-        return tuple(_part(text, start, stop) for text in value)
+        return list(zip(*(_cut(text, bounds) for text in value), strict=True))
     offsets = value.offsets
-    first, last = offsets[start], offsets[stop]
-    return type(value)(value[0][first:last], offsets[start : stop + 1] - first, *value[2:])
+    offsets = [offsets[start : stop + 1] - offsets[start] for start, stop in bounds]
+    return [type(value)(*both, *value[2:]) for both in zip(_cut_values(value, bounds), offsets)]
+
+
+def _cut_values(ragged, bounds):
+    places = ragged.offsets[[0, *(stop for _, stop in bounds)]].tolist()
+    return [ragged[0][first:last] for first, last in pairwise(places)]
 
 
 def _take(value, index):

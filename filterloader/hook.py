@@ -24,7 +24,7 @@ _TOLERATED = -1e-3  # rounding can push a loss of zero this far below it
 _IN_FLIGHT = 8  # reports on their way from a GPU while no decision waits for them
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class _Awaited:
     """A batch that was handed out and not reported yet."""
 
@@ -32,8 +32,8 @@ class _Awaited:
     candidates: Candidates
     tensors: list[weakref.ref] = field(default_factory=list)
 
-    def __getstate__(self) -> dict:
-        return {**self.__dict__, "tensors": []}
+    def __getstate__(self) -> tuple:
+        return None, {"batch_id": self.batch_id, "candidates": self.candidates, "tensors": []}
 
     @property
     def alive(self) -> bool:

@@ -50,9 +50,7 @@ class Source:
         self.rows = 0  # examples of this pass that were handed on
         self._blocks = 0
         self._by_worker: Counter = Counter()
-        self._group: Candidates | None = None  # read, and handed on block by block
-        self._ends: deque[int] = deque()
-        self._start = 0
+        self._waiting: deque[Candidates] = deque()  # blocks of a group that was read
         self._again: deque = deque()  # draws of a group that could not be read as a whole
 
     def start(self) -> None:
@@ -74,11 +72,9 @@ class Source:
             self._groups = self._open()
 
     def __next__(self) -> Candidates:
-        if self._start == len(self._group or ()):
+        if not self._waiting:
             self._next_group()
-        end = self._ends.popleft()
-        block = self._group if not self._start and not self._ends else self._group.part(self._start, end)
-        self._start = end
+        block = self._waiting.popleft()
         self._blocks += 1
         self._by_worker[block.worker] += 1
         self.rows += len(block)
@@ -99,15 +95,14 @@ class Source:
             raise
         except Exception as error:
             draws = draws or ([] if self._indices is None else self._indices.arrived())
-            self._group, self._start = None, 0
             if len(draws) < 2 or isinstance(error, RuntimeError):  # of which one is a worker that died
                 self._blocks += len(draws)  # a resumed pass goes on after the one that failed
                 raise
             self._again.extend(draws)  # only the rows at fault shall fail
             return self._next_group()
         ids = None if draws is None else self._indices.ids_of(draws, len(group))
-        self._group, self._start = group.placed(self.rows, ids, self.total), 0
-        self._ends = deque([len(group)] if draws is None or len(draws) == 1 else np.cumsum([len(drawn) for drawn in draws]).tolist())
+        group.placed(self.rows, ids, self.total)
+        self._waiting.extend([group] if draws is None or len(draws) == 1 else group.parts([len(drawn) for drawn in draws]))
 
     def read(self, index: Any) -> Candidates:
         """The rows of the data set with these numbers, in that order; the pass under way does not notice."""
@@ -135,6 +130,8 @@ class Source:
     def _readable(self) -> Any:
         """The data set, by column where it is made of columns and nobody looks at its rows."""
         dataset = self.reference.dataset
+        if isinstance(self._rows, ArrowRows) and self._rows.table.fingerprint == dataset._fingerprint:
+            return self._rows
         table = None if self.streaming or self.reference.worker_init_fn is not None else arrow_table(dataset)
         names = None if table is None else self.reader.columns_of(table)
         return dataset if names is None else ArrowRows(table, names)
@@ -152,7 +149,8 @@ class Source:
             return DataLoader(**how, batch_size=None, sampler=self._indices)
         listed = isinstance(self._rows, (list, tuple)) and len(self._rows) > 0 and (not self.reader.collate_here or self.reader.pads(self._rows[0]))
         self._indices.flat = isinstance(self._rows, ArrowRows)
-        self._indices.group = _GROUP if (listed or self._indices.flat) and draws_at_once(self._indices.sampler) else 0
+        at_once = (listed or self._indices.flat) and self._indices.ordered and draws_at_once(self._indices.sampler)
+        self._indices.group = _GROUP if at_once else 0  # a group that overtakes could not be told apart into its draws
         if self.overlap and not given.num_workers and self._indices.group and self._indices.flat and self.reader.encodes(self._rows.names):
             how |= {"dataset": Draws(len(self._rows)), "collate_fn": as_drawn}
         return DataLoader(**how, batch_sampler=self._indices)
