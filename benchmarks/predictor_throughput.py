@@ -8,7 +8,7 @@ docstrings of the installed libraries through a WordPiece trained on them. Label
 All contenders see the same batches in the same order, one after the other within each repeat; a time is the median over
 the repeats of the mean over the batches, so that a slow moment of the machine hits all. Predict means ``predict_proba``
 and update ``partial_fit``, called from Python; ours get ragged ids and integer labels and validate them, scikit-learn
-gets a CSR matrix with its repeats summed, river a dict a row, all built before the clock starts. "scikit-learn, from ids"
+gets a CSR matrix with its repeats summed, river a dict a row, all built before the clock starts. "scikit-learn from ids"
 starts where ours do: its CSR matrix is built from the same ragged ids inside the clock, its repeats summed where the model
 needs that (Bernoulli; the multinomial adds them up itself). river sees few batches. After the timing all of ours that are
 not calibrated must equal both scikit-learns, which have seen the same updates.
@@ -20,10 +20,7 @@ The floor is what the memory allows: a bare compiled loop, called from Python, t
 import argparse
 import gzip
 import json
-import os
-import platform
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import numba
@@ -34,6 +31,7 @@ from numba import njit
 
 from filterloader.candidates import Bag
 from filterloader.naive_bayes import BernoulliNB, MultinomialNB
+from throughput.machine import hardware
 
 try:
     import river.naive_bayes
@@ -86,6 +84,13 @@ def examples(data, tokenizer):
     return words(texts)["input_ids"], labels, len(words)
 
 
+def csr(bag):
+    """The counts of a bag as scikit-learn takes them, repeats summed."""
+    matrix = scipy.sparse.csr_matrix((np.ones(bag.ids.size), bag.ids.copy(), bag.offsets.copy()), (bag.offsets.size - 1, bag.n_features))
+    matrix.sum_duplicates()
+    return matrix
+
+
 def batches(ids, labels, width, size, rng):
     """WARM + TIMED examples in random order, as (bag, matrix, dicts, labels)."""
     order, out = rng.choice(len(ids), WARM + TIMED, replace=len(ids) < WARM + TIMED), []
@@ -93,8 +98,7 @@ def batches(ids, labels, width, size, rng):
         rows = [ids[i] for i in order[start : start + size]]
         offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
         bag = Bag(np.concatenate(rows).astype(np.int32), offsets, width)
-        matrix = scipy.sparse.csr_matrix((np.ones(bag.ids.size), bag.ids.copy(), offsets.copy()), (len(rows), width))
-        matrix.sum_duplicates()
+        matrix = csr(bag)
         dicts = []
         for i in range(len(rows)) if start < WARM + RIVER and start >= WARM - RIVER else ():
             part = slice(matrix.indptr[i], matrix.indptr[i + 1])
@@ -183,12 +187,12 @@ def clock(call, timed):
     return (time.perf_counter() - start) / len(timed) * 1e6
 
 
-def measure(ids, labels, width, repeats):
+def measure(ids, labels, width, repeats, *, sizes=SIZES, leasts=LEAST):
     """One record for each kind of text, batch size, model and operation."""
-    for least in LEAST:
+    for least in leasts:
         kept = [i for i, row in enumerate(ids) if len(row) >= least]
         texts, classes = [ids[i] for i in kept], labels[kept]
-        for size in SIZES:
+        for size in sizes:
             warm, timed = batches(texts, classes, width, size, np.random.default_rng(0))
             few = max(1, RIVER // size)
             for Model in MODELS:
@@ -197,7 +201,7 @@ def measure(ids, labels, width, repeats):
                     "ours": Ours(Model(width)),
                     "ours calibrated": Ours(Model(width, calibrate=True)),
                     "scikit-learn": Sklearn(name),
-                    "scikit-learn, from ids": SklearnFromIds(name),
+                    "scikit-learn from ids": SklearnFromIds(name),
                     "floor": Floor(4 if Model is BernoulliNB else 2, width, size),
                 }
                 if river is not None:
@@ -212,9 +216,8 @@ def measure(ids, labels, width, repeats):
                         for key, one in who.items():
                             part = timed[:few] if key == "river" else timed
                             times[key].append(clock(getattr(one, operation), part))
-                    median = {key: float(np.median(value)) for key, value in times.items()}
-                    yield record(least, size, timed, name, operation, median)
-                check(who["ours"].model, who["scikit-learn"].model, who["scikit-learn, from ids"], timed)
+                    yield record(least, size, timed, name, operation, times)
+                check(who["ours"].model, who["scikit-learn"].model, who["scikit-learn from ids"], timed)
 
 
 def check(ours, theirs, from_ids, timed):
@@ -226,11 +229,13 @@ def check(ours, theirs, from_ids, timed):
             np.testing.assert_allclose(ours.predict_proba(bag), model.predict_proba(X), atol=1e-6)
 
 
-def record(least, size, timed, name, operation, median):
+def record(least, size, timed, name, operation, times):
     """What is written: microseconds a batch, and how many times longer the others take than ours."""
+    median = {key: float(np.median(value)) for key, value in times.items()}
     words = float(np.mean([batch[0].ids.size for batch in timed]))
     line = {"least_ids_a_text": least, "batch": size, "ids_a_batch": round(words, 1), "model": name, "op": operation}
     line["us"] = {key: round(value, 2) for key, value in median.items()}
+    line["us a repeat"] = {key: [round(value, 2) for value in values] for key, values in times.items()}
     for key in ("ours", "ours calibrated"):
         others = [other for other in median if other.startswith("scikit-learn") or other == "river"]
         line[f"times faster, {key}"] = {other: round(median[other] / median[key], 1) for other in others}
@@ -239,18 +244,6 @@ def record(least, size, timed, name, operation, median):
 
 
 # --- saying
-
-
-def hardware():
-    """Processor, cores and versions."""
-    cpu = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").exists():
-        info = dict(line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().splitlines() if ":" in line)
-        info = {key.strip(): value.strip() for key, value in info.items()}
-        cpu = f"{info.get('model name', cpu)} (family {info.get('cpu family')}, model {info.get('model')})"
-    names = ["numpy", "scipy", "numba", "scikit-learn"] + (["river"] if river else [])
-    libraries = {name: version(name) for name in names}
-    return {"cpu": cpu, "cores": os.cpu_count(), "threads used": 1, "python": platform.python_version()} | libraries
 
 
 def main():
@@ -265,7 +258,7 @@ def main():
     if river is None:
         print("river is not installed: left out")
     ids, labels, width = examples(args.data, args.tokenizer)
-    head = hardware() | {
+    head = hardware("numpy", "scipy", "numba", "scikit-learn", "river") | {
         "data": Path(args.data).name if args.data else "docstrings",
         "tokenizer": Path(args.tokenizer).name if args.tokenizer else "WordPiece trained on the texts",
         "n_features": width,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -21,8 +21,13 @@ class Draws(Dataset):
     def __len__(self) -> int:
         return self.length
 
-    def __getitems__(self, index: list) -> list:
+    def __getitems__(self, index: Sequence[int]) -> Sequence[int]:
         return index
+
+
+def as_drawn(index: Sequence[int]) -> Sequence[int]:
+    """The collate function of such a ``DataLoader``."""
+    return index
 
 
 class Ahead:

@@ -15,6 +15,7 @@ import torch
 
 from filterloader.candidates import Candidates
 from filterloader.collate import Batch
+from filterloader.kernels.weights import count_kept
 from filterloader.ledger import Ledger
 
 _STEADY = 4  # reports after which the look-ahead seen so far is believed
@@ -23,7 +24,7 @@ _TOLERATED = -1e-3  # rounding can push a loss of zero this far below it
 _IN_FLIGHT = 8  # reports on their way from a GPU while no decision waits for them
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class _Awaited:
     """A batch that was handed out and not reported yet."""
 
@@ -31,8 +32,8 @@ class _Awaited:
     candidates: Candidates
     tensors: list[weakref.ref] = field(default_factory=list)
 
-    def __getstate__(self) -> dict:
-        return {**self.__dict__, "tensors": []}
+    def __getstate__(self) -> tuple:
+        return None, {"batch_id": self.batch_id, "candidates": self.candidates, "tensors": []}
 
     @property
     def alive(self) -> bool:
@@ -297,7 +298,7 @@ class LossHook:
 def checked(weights: Any, n: int, policy: Any, question: str) -> np.ndarray:
     """A policy's answer as float32 ``[n]``; raises ValueError where it is none."""
     weights = np.asarray(weights, np.float32)
-    if weights.shape != (n,) or np.count_nonzero((weights >= 0) & (weights < np.inf)) < n:
+    if weights.shape != (n,) or count_kept(weights) < 0:
         raise ValueError(
             f"{type(policy).__name__}.{question} must return one finite weight of at least 0 for each of {n} candidates, got shape "
             f"{list(weights.shape)}: {weights!r:.200}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -24,14 +25,14 @@ class Indices:
     """A batch sampler for the inner ``DataLoader``.
 
     sampler: the one to draw from. generators: those it may draw with. ordered: whether rows arrive in the order they were
-    drawn. group: rows to ask for at once, as one flat array; 0: every draw by itself.
+    drawn. group: rows to ask for at once; 0: every draw by itself. flat: whether a group is asked for by one array of numbers.
     """
 
     def __init__(self, sampler: Any, generators: list[torch.Generator], *, ordered: bool):
         self.sampler, self.generators, self.ordered = sampler, generators, ordered
-        self.group = 0
+        self.group, self.flat = 0, False
         self.at_first_draw: list | None = None
-        self._drawn: deque[list] = deque()
+        self._drawn: deque[Drawn] = deque()
         self._pass_over, self._states = 0, None
 
     def resume(self, blocks: int, states: list | None) -> None:
@@ -60,25 +61,38 @@ class Indices:
                 next(draws, None)
 
     def next_group(self, draws: Any) -> Any:
-        drawn = [next(draws)]
+        drawn = Drawn([next(draws)])
         if self.group:
             rows = len(drawn[0])
             while rows < self.group and (more := next(draws, None)) is not None:
                 drawn.append(more)
                 rows += len(more)
         self._drawn.append(drawn)
-        return list(chain.from_iterable(drawn)) if len(drawn) > 1 else drawn[0]
+        if self.group and self.flat and drawn.numbers is not None:
+            return drawn.numbers
+        return drawn[0] if len(drawn) == 1 else drawn.listed()
 
-    def arrived(self) -> list:
+    def arrived(self) -> Drawn:
         """The draws of the group that arrived now; empty where none was drawn."""
-        return self._drawn.popleft() if self._drawn else []
+        return self._drawn.popleft() if self._drawn else Drawn()
 
-    def ids_of(self, draws: list, n: int) -> np.ndarray | None:
+    def ids_of(self, draws: Drawn, n: int) -> np.ndarray | None:
         """Data set indices of the ``n`` rows of a group, int64 ``[n]``; None where the sampler draws no whole numbers, or groups overtake."""
-        if not self.ordered or not draws:
-            return None
-        ids = np.asarray(list(chain.from_iterable(draws)) if isinstance(draws[0], (list, tuple)) else [draws[0]])
-        return ids.astype(np.int64) if ids.dtype.kind in "iu" and ids.shape == (n,) else None
+        ids = draws.numbers if self.ordered and draws else None
+        return None if ids is None or ids.shape != (n,) else ids
+
+
+class Drawn(list):
+    """The draws of a group."""
+
+    @cached_property
+    def numbers(self) -> np.ndarray | None:
+        """All rows drawn, one after the other, int64 ``[n]``; None where they are no whole numbers."""
+        numbers = np.asarray(self.listed())
+        return numbers.astype(np.int64, copy=False) if numbers.dtype.kind in "iu" and numbers.ndim == 1 else None
+
+    def listed(self) -> list:
+        return list(chain.from_iterable(self)) if isinstance(self[0], (list, tuple)) else [self[0]]
 
 
 class _Drawing:

@@ -51,8 +51,9 @@ class FilteringDataLoader:
     the backward gate then decides before the refill, so that every batch is dense. Policies that look over the whole data set
     before a pass score it with this, and say what it must return. seed: of shuffling and of the policy; None: the generator's,
     else torch's. total_examples: length of a stream that does not know its own.
-    buffer_batches: batches of survivors held back to group similar lengths; None is 8 where the policy filters, and 0, batches
-    as the sampler made them, where it does not.
+    buffer_batches: batches of survivors held back to group similar lengths; None is 8 where the policy filters, 0, batches as
+    the sampler made them, where it does not, and 1 where a ``score_fn`` judges: scores age with every step, and training on what was hard
+    eight batches ago can ruin a run.
 
     Batches are mappings ready for ``model(**batch)`` where this class pads them: rows of ``input_ids``, or raw text with a
     tokenizer, and no ``collate_fn``. A ``collate_fn`` gets the untouched rows. Other rows go to torch's ``default_collate``.
@@ -115,7 +116,7 @@ class FilteringDataLoader:
         screens = getattr(self.policy, "gates_forward", True)
         scores = score_fn is not None and getattr(type(self.policy), "gates_backward", True) is not False
         if buffer_batches is None:
-            buffer_batches = 8 if screens or scores else 0
+            buffer_batches = 1 if scores else 8 if screens else 0  # what is scored is trained on while its score is fresh
         batches = whole("buffer_batches", buffer_batches, low=0)
         single = batch_size is None and batch_sampler is None
         self._refilling = granularity == "example" and (screens or scores or batches > 0)
@@ -129,7 +130,7 @@ class FilteringDataLoader:
         )  # fmt: skip
         total = None if total_examples is None else whole("total_examples", total_examples)
         overlap = torch.accelerator.is_available()  # on a CPU the model wants every core itself
-        self._source = Source(reference, self._reader, whole=self._refilling, total=total, overlap=overlap)
+        self._source = Source(reference, self._reader, whole=self._refilling, total=total, overlap=overlap, **({"at_once": 1} if scores else {}))
         self._collate = Collator(tokenizer=tokenizer, label=label, collate_fn=reference.collate_fn, single=single, pin_memory=pin_memory)
         size = getattr(reference.batch_sampler, "batch_size", None) if reference.batch_sampler is not None else batch_size
         self._buffer = RefillBuffer(

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 
-from filterloader.ahead import Ahead, Draws
-from filterloader.arrow import ArrowRows, arrow_stream, arrow_table
+from filterloader.ahead import Ahead, Draws, as_drawn
+from filterloader.arrow import ArrowRows, ArrowTable, arrow_stream, arrow_table
 from filterloader.candidates import Candidates
-from filterloader.indices import Indices, draws_at_once
+from filterloader.indices import Drawn, Indices, draws_at_once
 from filterloader.randomness import generators_of, restored, set_states, states_of
 from filterloader.reader import Passed, Reader
 from filterloader.settings import check_same
@@ -26,14 +26,14 @@ class Source:
 
     reference: a ``DataLoader`` built from the user's arguments, never iterated: it holds what they mean. reader: its collate
     function here. whole: a refill follows, so that blocks need not be batches: they are larger than small batches, and the
-    last one is read even where ``drop_last`` is set (the refill drops it). overlap: without workers, read the next rows in a
+    last one is read even where ``drop_last`` is set (the refill drops it). at_once: how many candidates. overlap: without workers, read the next rows in a
     thread of their own while the loop trains.
 
     Lists and ``datasets.Dataset`` are read many blocks at once (a group), the latter by column; the order of rows is the same.
     """
 
-    def __init__(self, reference: DataLoader, reader: Reader, *, whole: bool, total: int | None, overlap: bool = False):
-        self.reference, self.reader, self.whole, self.overlap = reference, reader, whole, overlap
+    def __init__(self, reference: DataLoader, reader: Reader, *, whole: bool, total: int | None, at_once: int = _BLOCK, overlap: bool = False):
+        self.reference, self.reader, self.whole, self.overlap, self.at_once = reference, reader, whole, overlap, at_once
         self.streaming = isinstance(reference.dataset, IterableDataset)
         self._given_total = total is not None
         self.total = total if total is not None else _length(reference, whole)
@@ -41,6 +41,7 @@ class Source:
         self._indices = None if self.streaming else Indices(self._index_sampler(), generators_of(reference), ordered=not overtaking)
         self._loader: DataLoader | None = None
         self._rows: Any = None  # what the inner loader reads from
+        self._table: tuple | None = None  # what the data set was, and the table behind it
         self._groups: Any = None
         self._resume: dict | None = None
         self._at_start: list | None = None
@@ -50,9 +51,7 @@ class Source:
         self.rows = 0  # examples of this pass that were handed on
         self._blocks = 0
         self._by_worker: Counter = Counter()
-        self._group: Candidates | None = None  # read, and handed on block by block
-        self._ends: deque[int] = deque()
-        self._start = 0
+        self._waiting: deque[Candidates] = deque()  # blocks of a group that was read
         self._again: deque = deque()  # draws of a group that could not be read as a whole
 
     def start(self) -> None:
@@ -74,11 +73,9 @@ class Source:
             self._groups = self._open()
 
     def __next__(self) -> Candidates:
-        if self._start == len(self._group or ()):
+        if not self._waiting:
             self._next_group()
-        end = self._ends.popleft()
-        block = self._group if not self._start and not self._ends else self._group.part(self._start, end)
-        self._start = end
+        block = self._waiting.popleft()
         self._blocks += 1
         self._by_worker[block.worker] += 1
         self.rows += len(block)
@@ -88,7 +85,7 @@ class Source:
         draws = None
         try:
             if self._again:
-                draws = [self._again.popleft()]
+                draws = Drawn([self._again.popleft()])
                 group = self.read(draws[0])
             else:
                 group = next(self._groups)
@@ -99,15 +96,14 @@ class Source:
             raise
         except Exception as error:
             draws = draws or ([] if self._indices is None else self._indices.arrived())
-            self._group, self._start = None, 0
             if len(draws) < 2 or isinstance(error, RuntimeError):  # of which one is a worker that died
                 self._blocks += len(draws)  # a resumed pass goes on after the one that failed
                 raise
             self._again.extend(draws)  # only the rows at fault shall fail
             return self._next_group()
         ids = None if draws is None else self._indices.ids_of(draws, len(group))
-        self._group, self._start = group.placed(self.rows, ids, self.total), 0
-        self._ends = deque([len(group)] if draws is None or len(draws) == 1 else np.cumsum([len(drawn) for drawn in draws]).tolist())
+        group.placed(self.rows, ids, self.total)
+        self._waiting.extend([group] if draws is None or len(draws) == 1 else group.parts([len(drawn) for drawn in draws]))
 
     def read(self, index: Any) -> Candidates:
         """The rows of the data set with these numbers, in that order; the pass under way does not notice."""
@@ -141,9 +137,16 @@ class Source:
             sized = given.batch_size is not None and not given.persistent_workers and self.reader.collate_fn is None
             tables = arrow_stream(given.dataset, self._block_size(), drop_last=given.drop_last and not self.whole) if sized else None
             return tables if tables is not None and self.reader.may_read_columns(given.dataset.features) else given.dataset
-        table = arrow_table(given.dataset)
+        table = self._table_of(given.dataset)
         names = None if table is None else self.reader.columns_of(table)
         return given.dataset if names is None else ArrowRows(given.dataset, table, names)
+
+    def _table_of(self, dataset: Any) -> ArrowTable | None:
+        """The table behind the data set, kept from pass to pass while nobody gives it another format or other rows."""
+        is_now = (getattr(dataset, "_fingerprint", None), str(getattr(dataset, "format", None)))
+        if self._table is None or self._table[0] != is_now:
+            self._table = is_now, arrow_table(dataset)
+        return self._table[1]
 
     def aside(self) -> Source:
         """The same rows, to be read beside a pass: with their payload, whatever the pass makes of its own."""
@@ -166,9 +169,11 @@ class Source:
         if given.batch_sampler is None:
             return DataLoader(**how, batch_size=None, sampler=self._indices)
         listed = isinstance(self._rows, (list, tuple)) and len(self._rows) > 0 and (not self.reader.collate_here or self.reader.pads(self._rows[0]))
-        self._indices.group = _GROUP if (listed or isinstance(self._rows, ArrowRows)) and draws_at_once(self._indices.sampler) else 0
-        if self.overlap and not given.num_workers and self._indices.group and isinstance(self._rows, ArrowRows) and self.reader.encodes(self._rows.names):
-            how |= {"dataset": Draws(len(self._rows)), "collate_fn": list}
+        self._indices.flat = isinstance(self._rows, ArrowRows)
+        at_once = (listed or self._indices.flat) and self._indices.ordered and draws_at_once(self._indices.sampler)
+        self._indices.group = _GROUP if at_once else 0  # a group that overtakes could not be told apart into its draws
+        if self.overlap and not given.num_workers and self._indices.group and self._indices.flat and self.reader.encodes(self._rows.names):
+            how |= {"dataset": Draws(len(self._rows)), "collate_fn": as_drawn}
         return DataLoader(**how, batch_sampler=self._indices)
 
     def _index_sampler(self):
@@ -181,10 +186,10 @@ class Source:
 
     def _block_size(self) -> int | None:
         size = self.reference.batch_size
-        return size if size is None or not self.whole else size * max(_BLOCK // size, 1)
+        return size if size is None or not self.whole else size * max(self.at_once // size, 1)
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, "_loader": None, "_groups": None, "_rows": None}
+        return {**self.__dict__, "_loader": None, "_groups": None, "_rows": None, "_table": None}
 
     def state_dict(self) -> dict:
         if self._resume is not None:  # loaded and not begun

@@ -205,3 +205,8 @@ def farthest_first(points, k):
         distances[chosen] = -1
         chosen.append(int(distances.argmax()))
     return np.array(chosen)
+
+
+def count_kept(weights):
+    good = all(np.isfinite(weight) and weight >= 0 for weight in weights)
+    return sum(weight > 0 for weight in weights) if good else -1

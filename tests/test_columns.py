@@ -114,6 +114,13 @@ def test_rows_that_fail_in_the_middle_take_only_their_own_batch_with_them(tokeni
     assert [i for i, _ in loader.policy.seen] == [i for i in range(0, 200, 8) if i != 32]
 
 
+def test_blocks_that_overtake_are_whole_batches(tokenizer):
+    made = tokenized(tokenizer, 1100)
+    batches = list(FilteringDataLoader(made, 16, num_workers=2, in_order=False, policy=TrainAll()))
+    assert sorted(len(batch["labels"]) for batch in batches) == [12, *[16] * 68]
+    assert sorted(i for batch in batches for i in batch["idx"].tolist()) == list(range(1100))
+
+
 def test_samplers_that_could_notice_are_not_drawn_ahead():
     rows = sentences(20)
     drawn = []

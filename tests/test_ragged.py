@@ -8,6 +8,7 @@ from hypothesis.extra.numpy import arrays
 
 from filterloader.candidates import Bag, Candidates, Ragged
 from filterloader.kernels import ragged
+from filterloader.kernels import weights as kernel
 from filterloader.portable import pack, unpack
 from tests import naive
 
@@ -98,3 +99,9 @@ def test_rows_that_differ_are_refused():
     other.labels = None
     with pytest.raises(ValueError, match="'labels'"):
         Candidates.concat([candidates([[1]]), other])
+
+
+@pytest.mark.parametrize("weights", [[], [0, 1, 0.5], [0, -0.0], [1, -1e-9], [np.nan], [2, np.inf], [-np.inf, 1]])
+def test_count_kept(weights):
+    weights = np.array(weights, np.float32)
+    assert kernel.count_kept(weights) == naive.count_kept(weights) == kernel.count_kept(np.repeat(weights, 2)[::2])

@@ -1,0 +1,1 @@
+"""Throughput: what `loader_throughput.py` measures, one question a file; nothing here prints."""

@@ -1,0 +1,47 @@
+"""Stream: does the cost of a row, and the memory, stay what it is as the stream grows?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from filterloader import FilteringDataLoader, TrainAll
+from throughput.clock import figure, interleaved, rates
+from throughput.corpus import Corpus
+from throughput.everything import arguments, drain, wake
+from throughput.filtering import prepared
+from throughput.machine import Memory
+
+LENGTHS = (10_000, 100_000, 1_000_000)
+
+
+def lengthened(corpus: Corpus, *, batch: int, repeats: int, lengths: tuple[int, ...] = LENGTHS) -> Iterator[dict]:
+    """Nanoseconds a row and growth of memory over one pass, shuffled, for streams of each of ``lengths`` rows."""
+    tokens = Corpus(corpus.name, corpus.tokenized, corpus.tokenizer, corpus.classes)
+    for work, rows, policy in (("TrainAll, tokenized", tokens, None), ("filter stage, words, raw text", corpus, prepared(corpus))):
+        how = {"policy": TrainAll()} if policy is None else {"policy": policy, "features": "words"}
+        streams = {
+            n: FilteringDataLoader(rows.repeated(n).raw, tokenizer=corpus.tokenizer, **how, **arguments(batch, 0)) for n in lengths
+        }
+        wake(*streams.values())
+        times = interleaved({str(n): lambda n=n: drain(streams[n]) for n in lengths}, repeats)
+        per_row = {n: figure([1e9 * t / n for t in times[str(n)]]) for n in lengths}
+        for n in lengths:
+            before = streams[n].ledger.scalars()
+            with Memory() as memory:
+                handed = drain(streams[n])
+            after = streams[n].ledger.scalars()
+            seen, forwarded = (int(after[name] - before[name]) for name in ("seen", "forwarded"))
+            assert (seen, handed) == (n, forwarded), f"{n} rows: {seen} were seen, {forwarded} let through, {handed} came out"
+            assert handed == n or policy is not None, f"{handed} rows of {n} came out"
+            growth = [a / b for a, b in zip(times[str(n)], times[str(lengths[0])], strict=True)]
+            yield {
+                "work": f"stream of {n:,} rows, {work}", "data": corpus.name, "batch": batch, "workers": 0, "rows": n, "unit": "rows/s",
+                "rate": {"ours": rates(times, n)[str(n)]},
+                "figures": {
+                    "ns a row": per_row[n],
+                    f"cost of a row over that in {lengths[0]:,}": figure([g * lengths[0] / n for g in growth]),
+                    **({} if memory.grown is None else {"memory grown, MB": figure([memory.grown])}),
+                },
+                "checked": f"{handed} rows came out of {n}",
+            }  # fmt: skip
+        streams.clear()

@@ -1,0 +1,60 @@
+"""Table: results as they are read, on a screen and in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+_COLUMNS = ("work", "data", "batch", "workers", "ours", "what", "median", "range", "aim", "met")
+
+
+def said(line: dict) -> Iterator[str]:
+    """A result as lines for the screen."""
+    where = f"{line['data']}, batch {line['batch']}, {line['workers']} workers, {line['rows']:,} rows"
+    kept = f", kept {line['kept']:.1%} of the rows and {line['words kept']:.1%} of the words" if "kept" in line else ""
+    yield f"{line['work']} ({where}{kept})"
+    for name, rate in line["rate"].items():
+        yield f"    {name}: {number(rate['median'])} {line['unit']} ({number(rate['low'])} to {number(rate['high'])})"
+    for name, found in line["figures"].items():
+        verdict = f", aim {found['aim']}: {'met' if found['met'] else 'MISSED'}" if "aim" in found else ""
+        yield f"    {name}: {number(found['median'])} ({number(found['low'])} to {number(found['high'])}){verdict}"
+    yield f"    checked: {line['checked']}"
+
+
+def markdown(lines: Iterable[dict]) -> Iterator[str]:
+    """The whole table, a line for each figure; results that did not run are listed below it."""
+    head, *lines = lines
+    yield f"{head['cpu']}, {head['cores']} cores, {head['threads used']} thread(s) a process; {head['date']}; commit {head['commit']}; " + ", ".join(
+        f"{name} {head[name]}" for name in ("python", *head["libraries"]) if name in head
+    )
+    yield ""
+    yield "| " + " | ".join(_COLUMNS) + " |"
+    yield "|" + "---|" * len(_COLUMNS)
+    absent = [line for line in lines if "not run" in line]
+    for line in lines:
+        own = line.get("rate", {}).get("ours")
+        shown = "" if own is None else f"{number(own['median'])} {line['unit']}"
+        for name, found in line.get("figures", {}).items():
+            met = "" if "met" not in found else "yes" if found["met"] else "**no**"
+            cells = (line["work"], line["data"], line["batch"], line["workers"], shown, name, number(found["median"]),
+                     f"{number(found['low'])} to {number(found['high'])}", found.get("aim", ""), met)  # fmt: skip
+            yield "| " + " | ".join(map(str, cells)) + " |"
+    if absent:
+        yield ""
+    for line in absent:
+        yield f"- Not run: {line['work']} ({line['not run']})"
+
+
+def profile(title: str, batches: int, rows: Iterable[dict]) -> Iterator[str]:
+    """Where the time of a pass goes, as a Markdown table."""
+    yield f"{title}, {batches} batches, under cProfile:"
+    yield ""
+    yield "| own time % | own us a batch | calls a batch | function |"
+    yield "|---|---|---|---|"
+    for row in rows:
+        yield f"| {row['share']} | {1e6 * row['own_s'] / batches:.1f} | {row['calls'] / batches:.2f} | `{row['function']}` |"
+    yield ""
+
+
+def number(value: float) -> str:
+    """Three digits are as many as a timing has."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
