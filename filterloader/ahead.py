@@ -53,4 +53,10 @@ class Ahead:
         if not self._coming:
             self._thread.shutdown(wait=False)
             raise StopIteration
-        return self._coming.popleft().result()
+        try:
+            read = self._coming[0].result()
+        except Exception:
+            self._coming.popleft()
+            raise
+        self._coming.popleft()  # after an interrupt it is still there
+        return read

@@ -104,6 +104,8 @@ def arrow_stream(dataset: Any, size: int, *, drop_last: bool) -> Any:
     datasets = sys.modules.get("datasets")
     if datasets is None or type(dataset) is not datasets.IterableDataset or not dataset.features:
         return None
+    if getattr(dataset, "_distributed", None) is not None:  # rows are dealt out among the ranks one by one
+        return None
     how, source = getattr(dataset, "_formatting", None), getattr(dataset, "_ex_iterable", None)
     if how is not None and (how.format_type not in _FORMATS or getattr(how, "format_kwargs", None)):
         return None

@@ -20,20 +20,23 @@ from torch.utils.data import (
 
 from filterloader.randomness import global_state
 
+_FIRST = 64  # rows of the first group
+
 
 class Indices:
     """A batch sampler for the inner ``DataLoader``.
 
     sampler: the one to draw from. generators: those it may draw with. ordered: whether rows arrive in the order they were
-    drawn. group: rows to ask for at once; 0: every draw by itself. flat: whether a group is asked for by one array of numbers.
+    drawn. group: rows to ask for at once, by one array of numbers; 0: every draw by itself.
     """
 
     def __init__(self, sampler: Any, generators: list[torch.Generator], *, ordered: bool):
         self.sampler, self.generators, self.ordered = sampler, generators, ordered
-        self.group, self.flat = 0, False
+        self.group = 0
         self.at_first_draw: list | None = None
         self._drawn: deque[Drawn] = deque()
         self._pass_over, self._states = 0, None
+        self._left, self._next = 0, _FIRST  # draws that a sampler in groups still has; rows of the next group
 
     def resume(self, blocks: int, states: list | None) -> None:
         """Begin the next pass after ``blocks`` draws, with the random states that were noted before the first."""
@@ -45,6 +48,7 @@ class Indices:
     def __iter__(self) -> _Drawing:
         self._drawn.clear()
         self.at_first_draw = None
+        self._left, self._next = len(self.sampler) if self.group else 0, _FIRST
         return _Drawing(self, iter(self.sampler))
 
     def begin(self, draws: Any) -> None:
@@ -56,19 +60,24 @@ class Indices:
         for generator, state in zip(self.generators, states[1:], strict=True):
             generator.set_state(state)
         over, self._pass_over, self._states = self._pass_over, 0, None
+        self._left -= over
         with global_state(states[0]):
             for _ in range(over):
                 next(draws, None)
 
     def next_group(self, draws: Any) -> Any:
+        """What to ask for next. Groups grow, so that the first batch is soon there; the last draw stays by itself: some samplers
+        shuffle once more as they end, which must not happen before the loop has come that far."""
         drawn = Drawn([next(draws)])
         if self.group:
             rows = len(drawn[0])
-            while rows < self.group and (more := next(draws, None)) is not None:
-                drawn.append(more)
-                rows += len(more)
+            while rows < self._next and self._left - len(drawn) > 1:
+                drawn.append(next(draws))
+                rows += len(drawn[-1])
+            self._left -= len(drawn)
+            self._next = min(4 * self._next, self.group)
         self._drawn.append(drawn)
-        if self.group and self.flat and drawn.numbers is not None:
+        if self.group and drawn.numbers is not None:
             return drawn.numbers
         return drawn[0] if len(drawn) == 1 else drawn.listed()
 

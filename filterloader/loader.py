@@ -351,6 +351,10 @@ class _Pass:
     def __iter__(self) -> _Pass:
         return self
 
+    def __del__(self) -> None:
+        if self._loader._passes == self._number:
+            self._loader._source.close()  # a loop that broke off keeps no workers; its state can still be saved
+
     def __next__(self) -> Any:
         loader = self._loader
         if loader._passes != self._number:

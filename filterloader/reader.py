@@ -77,6 +77,8 @@ class Reader:
         texts = self.texts if set(self.texts) <= set(strings) else None
         if self._raw(table.names):
             return None if texts is None else (*texts, *labels)
+        if self.reads == "texts" and texts is None and not self._bare:
+            return None  # the rows will say which column is missing
         rest = [name for name in table.names if name not in (self.label, "labels") or self.label is None]
         rest = [name for name in rest if name not in strings]
         if "input_ids" not in rest or any(name not in table for name in rest):
@@ -207,6 +209,7 @@ class Reader:
         copy = Tokenizer.from_str(self.tokenizer.backend_tokenizer.to_str())
         copy.no_padding()
         copy.no_truncation()
+        copy.encode_special_tokens = bool(getattr(self.tokenizer, "split_special_tokens", False))
         if self._limit is not None:
             copy.enable_truncation(self._limit, strategy="longest_first", direction=self.tokenizer.truncation_side)
         return copy
@@ -298,7 +301,7 @@ def _convert(name: str, values: list) -> np.ndarray | Ragged | None:
     if name not in _WHOLE and isinstance(first, (list, tuple)) and any(isinstance(v, (list, tuple)) and len(v) for v in values):
         values = _arrays(name, values)
         first = values[0]
-    if isinstance(first, np.ndarray) and first.dtype.kind in "OSU":
+    if any(isinstance(value, np.ndarray) and value.dtype.kind in "OSU" for value in values):
         return None
     if isinstance(first, np.ndarray) and first.ndim != 1:
         if len({value.shape for value in values}) > 1:

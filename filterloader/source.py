@@ -29,7 +29,7 @@ class Source:
     last one is read even where ``drop_last`` is set (the refill drops it). at_once: how many candidates. overlap: without workers, read the next rows in a
     thread of their own while the loop trains.
 
-    Lists and ``datasets.Dataset`` are read many blocks at once (a group), the latter by column; the order of rows is the same.
+    A ``datasets.Dataset`` is read by column, many blocks at once (a group); the order of rows is the same.
     """
 
     def __init__(self, reference: DataLoader, reader: Reader, *, whole: bool, total: int | None, at_once: int = _BLOCK, overlap: bool = False):
@@ -94,6 +94,10 @@ class Source:
                 draws = None if self._indices is None else self._indices.arrived()
         except StopIteration:
             raise
+        except KeyboardInterrupt:
+            if not self.reference.num_workers and not isinstance(self._groups, Ahead) and self._indices is not None:
+                self._again.extend(draws or self._indices.arrived())  # drawn, and not read yet; elsewhere it is still on its way
+            raise
         except Exception as error:
             draws = draws or ([] if self._indices is None else self._indices.arrived())
             if len(draws) < 2 or isinstance(error, RuntimeError):  # of which one is a worker that died
@@ -111,6 +115,10 @@ class Source:
         if not isinstance(index, (list, tuple, np.ndarray)):
             return self.reader.read(rows[index])
         return self.reader.read(rows.__getitems__(index) if hasattr(rows, "__getitems__") else [rows[i] for i in index])
+
+    def close(self) -> None:
+        """Nobody goes on with this pass: its workers may go."""
+        self._groups = None
 
     def finish(self) -> None:
         """The stream is read to its end: its length is known now."""
@@ -168,11 +176,10 @@ class Source:
             return DataLoader(**how, batch_size=size, **last)
         if given.batch_sampler is None:
             return DataLoader(**how, batch_size=None, sampler=self._indices)
-        listed = isinstance(self._rows, (list, tuple)) and len(self._rows) > 0 and (not self.reader.collate_here or self.reader.pads(self._rows[0]))
-        self._indices.flat = isinstance(self._rows, ArrowRows)
-        at_once = (listed or self._indices.flat) and self._indices.ordered and draws_at_once(self._indices.sampler)
+        columns = isinstance(self._rows, ArrowRows)
+        at_once = columns and self._indices.ordered and draws_at_once(self._indices.sampler)
         self._indices.group = _GROUP if at_once else 0  # a group that overtakes could not be told apart into its draws
-        if self.overlap and not given.num_workers and self._indices.group and self._indices.flat and self.reader.encodes(self._rows.names):
+        if self.overlap and not given.num_workers and at_once and self.reader.encodes(self._rows.names):
             how |= {"dataset": Draws(len(self._rows)), "collate_fn": as_drawn}
         return DataLoader(**how, batch_sampler=self._indices)
 

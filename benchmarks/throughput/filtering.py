@@ -61,7 +61,7 @@ class TokensAndWords:
         self.table, self.words = arrow_table(corpus.raw), WordFeatures()
 
     def __call__(self, candidates: Candidates) -> Bag:
-        return self.words(Candidates(n=len(candidates), texts=(self.table.gather(candidates.example_ids, ("text",))["text"],)))
+        return self.words(Candidates(n=len(candidates), texts=(self.table.gather(candidates.example_ids, ("text",)).columns["text"],)))
 
 
 class ThenScreen(InCollate):

@@ -7,8 +7,8 @@ from filterloader.policies.dynamic_el2n import DynamicEL2N
 from filterloader.policies.fixed_threshold import FixedThreshold
 from filterloader.policies.infobatch import InfoBatch
 from filterloader.policies.random import Random
-from filterloader.policies.selective_backprop import SelectiveBackprop
 from filterloader.policies.selection_via_proxy import SelectionViaProxy
+from filterloader.policies.selective_backprop import SelectiveBackprop
 from filterloader.policies.static_el2n import StaticEL2N
 from filterloader.policies.three_stage import ThreeStage
 from filterloader.policies.train_all import TrainAll
