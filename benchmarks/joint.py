@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from table import command, page, runner, tasks
 from table.store import packed
 from table.systems import BASELINE, CONTROLS, System, keeping
@@ -144,6 +145,7 @@ class JointBench(runner.Bench):
                 base = encoder.small_encoder(len(tokenizer), 2, hidden=32, layers=2, heads=2, max_length=length, seed=seed).base_model
             else:
                 tokenizer = encoder.pretrained(self.model, 2, seed, length)[0]
+                transformers.utils.logging.disable_progress_bar()
                 base = AutoModel.from_pretrained(self.model)
             return tokenizer, JointModel(base, len(task.classes), len(task.tags)).to(self.device)
 
@@ -181,6 +183,7 @@ def _rows() -> list[System]:
     return rows
 
 
+# The rate is a guess from the classifiers', twice theirs for a second head that starts from nothing: `--tune` has not chosen it yet.
 SMALL = {"atis": tasks.Size(None, None, 8, 64, 4e-4, tune=478), "snips": tasks.Size(3000, None, 8, 64, 4e-4, tune=700)}
 FULL = {name: replace(size, train=None, epochs=40) for name, size in SMALL.items()}
 TABLE = command.Table("joint", "Joint intents and slots under dynamic EL2N, beside controls of the same wall-clock; see the head of this file.",
