@@ -67,7 +67,7 @@ class LossHook:
     """
 
     def __init__(self, policy, ledger: Ledger, *, granularity: str, single: bool, after_report: Callable[[], None]):
-        self.policy, self.ledger, self._after_report = policy, ledger, after_report
+        self.policy, self.ledger, self.after_report = policy, ledger, after_report
         self.granularity, self.single = granularity, single
         self._awaited: OrderedDict[int, _Awaited] = OrderedDict()
         self._arriving: deque[_Arriving] = deque()
@@ -119,7 +119,7 @@ class LossHook:
         self.settle()
         self._settle_pair(pair)
         weights = self._decide(pair.awaited.candidates, values)
-        self._after_report()
+        self.after_report()
         return _mean(losses, weights)
 
     def _learn_later(self, losses: torch.Tensor, candidates: Candidates) -> torch.Tensor:
@@ -138,7 +138,7 @@ class LossHook:
             arriving = self._arriving.popleft()
             arriving.event.synchronize()
             self._decide(arriving.candidates, arriving.values.numpy())
-            self._after_report()
+            self.after_report()
 
     # -- deciding ------------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -134,7 +135,7 @@ class FilteringDataLoader:
             thread=ThreadPoolExecutor(1, thread_name_prefix="filterloader-tokenize") if overlap and self._reader.reads == "texts" else None,
         )  # fmt: skip
         self.ledger = Ledger(self.policy)
-        self.hook = LossHook(self.policy, self.ledger, granularity=granularity, single=single, after_report=self._note_report)
+        self.hook = LossHook(self.policy, self.ledger, granularity=granularity, single=single, after_report=_Note(self))
         self._screening = Screening(
             self.policy, self.ledger, self.hook, features=words, by_example=granularity == "example", refilling=self._refilling,
             score_fn=score_fn, collate=self._collate,
@@ -142,7 +143,7 @@ class FilteringDataLoader:
         self.epoch = 0
         self._held: tuple[Candidates, Candidates] | None = None
         self._consumed_before = 0  # examples of the passes that are over
-        self._pass: _Pass | None = None
+        self._pass: object | None = None  # told apart from those before it
         self._running = self._resuming = False  # a pass is under way; the next one goes on with a saved pass
         self._exhausted = False  # its source is read to the end
         self._set_epoch: int | None = None
@@ -169,8 +170,8 @@ class FilteringDataLoader:
             self._running, self._exhausted = True, False
             if hasattr(self.policy, "begin_pass"):
                 self.policy.begin_pass()
-        self._pass = _Pass(self)
-        return self._pass
+        self._pass = object()
+        return _Pass(self, self._pass)
 
     def set_epoch(self, epoch: int) -> None:
         """Tell data set and sampler which epoch begins, where they have a ``set_epoch`` (shuffled streams, distributed samplers)."""
@@ -328,19 +329,23 @@ class FilteringDataLoader:
     def __getstate__(self) -> dict:
         return {**self.__dict__, "_pass": None}
 
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+        self.hook.after_report = _Note(self)
+
 
 class _Pass:
     """The iterator over one pass; all its state lives in the loader, so that it can be saved at any batch."""
 
-    def __init__(self, loader: FilteringDataLoader):
-        self._loader = loader
+    def __init__(self, loader: FilteringDataLoader, token: object):
+        self._loader, self._token = loader, token
 
     def __iter__(self) -> _Pass:
         return self
 
     def __next__(self) -> Any:
         loader = self._loader
-        if loader._pass is not self:
+        if loader._pass is not self._token:
             raise ValueError("this iterator is stale: its loader has begun another pass since; iterate over the newest one")
         loader.ledger.enter("loader")
         door = None
@@ -350,3 +355,19 @@ class _Pass:
             return batch
         finally:
             loader.ledger.leave(door)
+
+
+class _Note:
+    """Tells the loader of a report without holding it. In a circle of references only the garbage collector would end a loader, after
+    the queues of its workers, which then wait for seconds."""
+
+    def __init__(self, loader: FilteringDataLoader | None):
+        self._loader = (lambda: None) if loader is None else weakref.ref(loader)
+
+    def __call__(self) -> None:
+        loader = self._loader()
+        if loader is not None:
+            loader._note_report()
+
+    def __reduce__(self) -> tuple:
+        return _Note, (None,)
