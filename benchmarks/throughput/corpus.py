@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,13 +32,8 @@ class Corpus:
     def tokenized(self) -> Dataset:
         """What the usual recipe makes of it: ``map`` the tokenizer over batches, drop the text."""
         tokenizer = self.tokenizer
-        shown = datasets.are_progress_bars_disabled()
-        datasets.disable_progress_bars()
-        try:
+        with quiet():
             return self.raw.map(lambda rows: tokenizer(rows["text"], truncation=True), batched=True, remove_columns=["text"], load_from_cache_file=False)
-        finally:
-            if not shown:
-                datasets.enable_progress_bars()
 
     @cached_property
     def texts(self) -> list[str]:
@@ -60,6 +57,18 @@ class Corpus:
         return Corpus(self.name, Dataset(whole.data.table.slice(0, rows).combine_chunks()), self.tokenizer, self.classes)
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the progress bars of ``datasets``."""
+    hidden = datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not hidden:
+            datasets.enable_progress_bars()
+
+
 def corpora(data: str | None, model: str | None, rows: int | None) -> list[Corpus]:
     """Those of ``SETS`` that the folder ``data`` holds, or the one that it is, ``rows`` of each (None: all). Without a folder:
     sentences from the docstrings of the installed libraries; without a model: a WordPiece trained on the texts."""
@@ -75,7 +84,8 @@ def corpora(data: str | None, model: str | None, rows: int | None) -> list[Corpu
             task = datafiles.load(folder, limit=rows)
             if len(task.text) > 1:
                 raise SystemExit(f"{folder} holds pairs of texts: give a set of single ones")
-            found[folder.name] = (task.train.rename_columns({task.text[0]: "text", task.label: "label"}), len(task.classes))
+            renamed = {old: new for old, new in ((task.text[0], "text"), (task.label, "label")) if old != new}
+            found[folder.name] = (task.train.rename_columns(renamed), len(task.classes))
     if model is None:
         tokenizer = encoder.wordpiece([text for raw, _ in found.values() for text in raw["text"]], vocab_size=8000, max_length=128)
     else:

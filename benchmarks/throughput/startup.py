@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from throughput.clock import figure
-from throughput.corpus import Corpus
+from throughput.corpus import Corpus, quiet
 
 ROWS = 2000
 
@@ -57,7 +57,8 @@ def started(corpus: Corpus, *, repeats: int, cold: int = 1) -> Iterator[dict]:
     }, "each in a fresh interpreter")  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        corpus.head(ROWS).raw.save_to_disk(str(folder / "rows"))
+        with quiet():
+            corpus.head(ROWS).raw.save_to_disk(str(folder / "rows"))
         corpus.tokenizer.save_pretrained(str(folder / "tokenizer"))
         given = (str(folder / "rows"), str(folder / "tokenizer"))
         first = [_fresh(_BATCH, *given, NUMBA_CACHE_DIR=str(folder / f"cache{i}")) for i in range(cold)]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from filterloader import FilteringDataLoader, TrainAll
 from throughput.clock import figure, interleaved, rates
 from throughput.corpus import Corpus
-from throughput.everything import arguments, drain, wake
+from throughput.everything import arguments, drain
 from throughput.filtering import prepared
 from throughput.machine import Memory
 
@@ -22,17 +23,23 @@ def lengthened(corpus: Corpus, *, batch: int, repeats: int, lengths: tuple[int, 
         streams = {
             n: FilteringDataLoader(rows.repeated(n).raw, tokenizer=corpus.tokenizer, **how, **arguments(batch, 0)) for n in lengths
         }
-        wake(*streams.values())
-        times = interleaved({str(n): lambda n=n: drain(streams[n]) for n in lengths}, repeats)
+        grown, before = {}, {}
+        for n in lengths:  # first of all, so that nobody has left memory to use again
+            with Memory() as memory:
+                drain(streams[n])
+            grown[n], before[n] = memory.grown, streams[n].ledger.scalars()
+        drained = {n: 0 for n in lengths}
+
+        def run(n: int, streams: dict = streams, drained: dict = drained) -> None:
+            drained[n] += drain(streams[n])
+
+        times = interleaved({str(n): partial(run, n) for n in lengths}, repeats)
         per_row = {n: figure([1e9 * t / n for t in times[str(n)]]) for n in lengths}
         for n in lengths:
-            before = streams[n].ledger.scalars()
-            with Memory() as memory:
-                handed = drain(streams[n])
             after = streams[n].ledger.scalars()
-            seen, forwarded = (int(after[name] - before[name]) for name in ("seen", "forwarded"))
-            assert (seen, handed) == (n, forwarded), f"{n} rows: {seen} were seen, {forwarded} let through, {handed} came out"
-            assert handed == n or policy is not None, f"{handed} rows of {n} came out"
+            seen, forwarded = (int(after[name] - before[n][name]) for name in ("seen", "forwarded"))
+            assert (seen, forwarded) == (repeats * n, drained[n]), f"{n} rows: {seen} were seen, {forwarded} let through, {drained[n]} came out"
+            assert forwarded == seen or policy is not None, f"{forwarded} rows of {seen} came out"
             growth = [a / b for a, b in zip(times[str(n)], times[str(lengths[0])], strict=True)]
             yield {
                 "work": f"stream of {n:,} rows, {work}", "data": corpus.name, "batch": batch, "workers": 0, "rows": n, "unit": "rows/s",
@@ -40,8 +47,8 @@ def lengthened(corpus: Corpus, *, batch: int, repeats: int, lengths: tuple[int, 
                 "figures": {
                     "ns a row": per_row[n],
                     f"cost of a row over that in {lengths[0]:,}": figure([g * lengths[0] / n for g in growth]),
-                    **({} if memory.grown is None else {"memory grown, MB": figure([memory.grown])}),
+                    **({} if grown[n] is None else {"memory grown, MB": figure([grown[n]])}),
                 },
-                "checked": f"{handed} rows came out of {n}",
+                "checked": f"{drained[n]:,} rows came out of {seen:,}, as many as were let through",
             }  # fmt: skip
         streams.clear()
