@@ -6,7 +6,6 @@ from collections import Counter, deque
 from typing import Any
 
 import numpy as np
-import torch
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 
 from filterloader.ahead import Ahead, Draws, as_drawn

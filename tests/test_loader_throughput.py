@@ -16,9 +16,9 @@ from tests.conftest import sentences
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 bench = pytest.importorskip("predictor_throughput", reason="needs scikit-learn")
 
-import loader_throughput  # noqa: E402
-from throughput import clock, everything, filtering, gpu, machine, prediction, profiling, screening, startup, stream, table, training  # noqa: E402
-from throughput.corpus import Corpus, corpora  # noqa: E402
+import loader_throughput
+from throughput import clock, everything, filtering, gpu, machine, prediction, profiling, screening, startup, stream, table, training
+from throughput.corpus import Corpus, corpora
 
 
 @pytest.fixture(scope="module")
