@@ -282,8 +282,8 @@ class LossHook:
     def begin_pass(self, *, broken_off: bool) -> None:
         """What a pass that was broken off, or never reported at all, has handed out is not waited for any more."""
         if broken_off or not self._reported:
-            for awaited in list(self._awaited.values()):
-                self._give_up(awaited)
+            self.ledger.count(unreported=len(self._awaited))
+            self._awaited.clear()
         self._reported = False
 
     def state_dict(self) -> dict:
