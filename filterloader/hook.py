@@ -21,7 +21,7 @@ from filterloader.ledger import Ledger
 _STEADY = 4  # reports after which the look-ahead seen so far is believed
 _REMEMBERED = 1024  # batches that may wait for their report; beyond it the oldest is given up
 _TOLERATED = -1e-3  # rounding can push a loss of zero this far below it
-_IN_FLIGHT = 8  # reports on their way from a GPU while no decision waits for them
+_IN_FLIGHT = 8  # reports on their way from a GPU while no decision waits for them: LossHook's docstring tells of it
 
 
 @dataclass(eq=False, slots=True)
@@ -49,11 +49,19 @@ class _Pair(NamedTuple):
 
 
 class _Arriving(NamedTuple):
-    """Losses on their way from a GPU: ready once ``event`` has happened."""
+    """Losses on their way from a GPU: there once ``event`` has happened (None: they are)."""
 
     candidates: Candidates
     values: torch.Tensor
     event: Any
+
+    def arrived(self) -> np.ndarray:
+        if self.event is not None and not self.event.query():
+            self.event.synchronize()
+        return self.values.numpy()
+
+    def __reduce__(self) -> tuple:
+        return _Arriving, (self.candidates, torch.from_numpy(self.arrived().copy()), None)
 
 
 class LossHook:
@@ -64,6 +72,21 @@ class LossHook:
     batches are fetched. A batch that is never reported is legal; by order it is passed over once its tensors are gone (on
     the CPU), or once more batches wait than at the first report. Order alone cannot tell a loop that fetches ahead from one
     that skips reports from the very first: if you skip reports and move batches to a GPU, or fetch ahead, pass ``batch_id``.
+
+    How often a step waits for a GPU (a synchronisation of its stream or of an event):
+
+    ==============================================  ============  ================
+    stage                                           ``report``    ``next(loader)``
+    ==============================================  ============  ================
+    warm-up                                         0             0
+    fit, filter                                     1             0
+    any, with ``backward_gate=False``               0             0
+    any, with a policy without a backward gate      0             0
+    any, with ``score_fn``                          as above      1 for each batch scored
+    ==============================================  ============  ================
+
+    Where nothing waits, losses are learnt from 8 reports later, by when they have long arrived: the same ones on every run. Only a
+    GPU that is further behind is waited for. The end of a pass, and ``state_dict``, wait for all that is on its way.
     """
 
     def __init__(self, policy, ledger: Ledger, *, granularity: str, single: bool, after_report: Callable[[], None]):
@@ -125,20 +148,15 @@ class LossHook:
 
     def _learn_later(self, losses: torch.Tensor, candidates: Candidates) -> torch.Tensor:
         """On a GPU, where no decision waits: start the copy, go on, learn when it has arrived."""
-        values = torch.empty(losses.shape, dtype=torch.float32, pin_memory=True)
-        values.copy_(losses.detach(), non_blocking=True)
-        event = torch.cuda.Event()
-        event.record(torch.cuda.current_stream(losses.device))
-        self._arriving.append(_Arriving(candidates, values, event))
+        self._arriving.append(_Arriving(candidates, *_copying(losses.detach())))
         self.settle(_IN_FLIGHT)
         return _mean(losses, self._for_each_loss(candidates.weights, losses.shape, True))
 
     def settle(self, in_flight: int = 0) -> None:
-        """Learn from losses that were on their way, until ``in_flight`` are left. The order is that of the reports."""
+        """Learn from losses that were on their way, until ``in_flight`` are left, in the order of the reports: it depends on no clock."""
         while len(self._arriving) > in_flight:
             arriving = self._arriving.popleft()
-            arriving.event.synchronize()
-            self._decide(arriving.candidates, arriving.values.numpy())
+            self._decide(arriving.candidates, arriving.arrived())
             self._told_loader()
 
     def tell(self, after_report: Callable[[], None]) -> None:
@@ -278,18 +296,18 @@ class LossHook:
     def begin_pass(self, *, broken_off: bool) -> None:
         """What a pass that was broken off, or never reported at all, has handed out is not waited for any more."""
         if broken_off or not self._reported:
-            for awaited in list(self._awaited.values()):
-                self._give_up(awaited)
+            self.ledger.count(unreported=len(self._awaited))
+            self._awaited.clear()
         self._reported = False
 
     def state_dict(self) -> dict:
-        self.settle()
         awaited = [[a.batch_id, a.candidates.state_dict()] for a in self._awaited.values()]
-        return {"awaited": awaited, "next_id": self._next_id, "lookahead": self._lookahead, "steady": self._steady,
+        arriving = [[a.candidates.state_dict(), a.arrived().copy()] for a in self._arriving]
+        return {"awaited": awaited, "arriving": arriving, "next_id": self._next_id, "lookahead": self._lookahead, "steady": self._steady,
                 "reported": self._reported}  # fmt: skip
 
     def load_state_dict(self, state: dict) -> None:
-        self._arriving.clear()
+        self._arriving = deque(_Arriving(Candidates.from_state(c), torch.from_numpy(np.array(values)), None) for c, values in state.get("arriving", ()))
         self._awaited = OrderedDict((i, _Awaited(i, Candidates.from_state(c))) for i, c in state["awaited"])
         self._next_id, self._lookahead = int(state["next_id"]), state["lookahead"]
         self._steady, self._reported = int(state["steady"]), bool(state["reported"])
@@ -304,6 +322,15 @@ def checked(weights: Any, n: int, policy: Any, question: str) -> np.ndarray:
             f"{list(weights.shape)}: {weights!r:.200}"
         )
     return weights
+
+
+def _copying(losses: torch.Tensor) -> tuple[torch.Tensor, Any]:
+    """Where the losses will be on the CPU, float32, and the event after which they are."""
+    values = torch.empty(losses.shape, dtype=torch.float32, pin_memory=True)
+    values.copy_(losses, non_blocking=True)
+    event = torch.cuda.Event()
+    event.record(torch.cuda.current_stream(losses.device))
+    return values, event
 
 
 def _check_tensor(losses: Any) -> None:

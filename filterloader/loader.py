@@ -226,8 +226,6 @@ class FilteringDataLoader:
     def _next_batch(self) -> Any:
         if not self._running:
             raise StopIteration
-        if self._refilling or self.granularity == "batch":
-            self.hook.settle()  # decide with everything that was reported
         while not self._exhausted and not self._buffer.full:
             try:
                 block = next(self._source)
@@ -285,7 +283,6 @@ class FilteringDataLoader:
         states that shuffle and decide. A stream is read again up to its position on resuming (an iterable data set must
         repeat itself); a map-style data set is not.
         """
-        hook = self.hook.state_dict()  # settles what is still on its way, so it comes first
         return pack({
             "version": VERSION,
             "granularity": self.granularity,
@@ -293,7 +290,7 @@ class FilteringDataLoader:
             "source": self._source.state_dict(),
             "buffer": self._buffer.state_dict(),
             "held": None if self._held is None else [part.state_dict() for part in self._held],
-            "hook": hook,
+            "hook": self.hook.state_dict(),
             "ledger": self.ledger.state_dict(),
             "epoch": self.epoch,
             "set_epoch": self._set_epoch,

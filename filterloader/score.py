@@ -19,6 +19,6 @@ def losses_of(scores: Any, candidates: Candidates) -> np.ndarray:
     if scores.ndim == 2:
         if candidates.labels is None:
             raise ValueError("score_fn returned logits, but the rows have no class label; return losses [batch] instead")
-        labels = torch.from_numpy(candidates.labels).to(scores.device)
+        labels = torch.from_numpy(candidates.labels).to(scores.device, non_blocking=True)
         scores = torch.nn.functional.cross_entropy(scores.float(), labels, reduction="none")
     return scores.detach().to("cpu", torch.float32).numpy()

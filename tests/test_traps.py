@@ -1,5 +1,6 @@
 """Traps that other filtering loaders fell into: wrappers, look-ahead, schedules, memory, the JIT switched off."""
 
+import copy
 import gc
 import os
 import pickle
@@ -128,6 +129,27 @@ def test_memory_is_flat_over_a_million_rows():
     assert long < short + 300_000
     short, long = (peak_over(n, ThreeStage(warmup=2000)) for n in (50_000, 1_000_000))
     assert long < short + 300_000
+
+
+def test_a_loader_goes_with_its_workers_as_soon_as_nobody_holds_it(tokenizer):
+    gc.disable()  # the collector ends the queues of workers before the workers, which then wait for seconds
+    try:
+        loader = FilteringDataLoader(sentences(200), tokenizer=tokenizer, batch_size=8, num_workers=1, persistent_workers=True, seed=0)
+        train(loader)
+        iterator = iter(loader)
+        loader.hook.report(losses_of(next(iterator)))
+        there = weakref.ref(loader)
+        del loader, iterator
+        assert there() is None
+    finally:
+        gc.enable()
+
+
+def test_a_copy_notes_its_own_reports(tokenizer):
+    loader = FilteringDataLoader(sentences(200), tokenizer=tokenizer, batch_size=8, seed=0)
+    for other in (pickle.loads(pickle.dumps(loader)), copy.deepcopy(loader)):
+        train(other, 2)
+        assert other.ledger.stages and not loader.ledger.stages
 
 
 def test_dropping_nearly_everything_is_said_once(tokenizer):

@@ -18,7 +18,7 @@ class Policy(Protocol):
     - ``gates_forward: bool = True``: whether ``screen`` can ever drop a candidate. Where it cannot, batches leave as the
       sampler made them.
     - ``gates_backward: bool = True``: whether ``judge`` can drop anything now. While it cannot, no decision waits for the
-      losses, and a loss on a GPU is learnt from when it arrives.
+      losses, and those on a GPU are learnt from eight reports later, when they have arrived.
     - ``features: str = "auto"``: the kind of words it wants where the user names none.
     - ``needs_words: bool = True``: whether it reads ``candidates.bag``.
     - ``stage: str``, ``loss_threshold: float | None``, ``scalars() -> dict[str, float]``: shown in the ledger.
