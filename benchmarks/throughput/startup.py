@@ -24,7 +24,9 @@ start = time.perf_counter()
 import torch
 middle = time.perf_counter()
 import filterloader
-print(json.dumps({"torch": middle - start, "filterloader": time.perf_counter() - middle}))
+bare = time.perf_counter()
+from filterloader import FilteringDataLoader, ThreeStage
+print(json.dumps({"torch": middle - start, "filterloader": bare - middle, "used": time.perf_counter() - middle}))
 """
 
 _BATCH = """
@@ -53,7 +55,8 @@ def started(corpus: Corpus, *, repeats: int, cold: int = 1) -> Iterator[dict]:
     """Import, and the first batches of three stages over words; cold: how many starts with nothing compiled."""
     imports = [_fresh(_IMPORT) for _ in range(repeats)]
     yield _line("import filterloader, torch imported before", corpus, {
-        "s": figure([one["filterloader"] for one in imports], most=0.3), "s for torch itself": figure([one["torch"] for one in imports]),
+        "s": figure([one["filterloader"] for one in imports], most=0.3),
+        "s with FilteringDataLoader and ThreeStage": figure([one["used"] for one in imports], most=0.3), "s for torch itself": figure([one["torch"] for one in imports]),
     }, "each in a fresh interpreter")  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
