@@ -51,9 +51,10 @@ class FilteringDataLoader:
     the backward gate then decides before the refill, so that every batch is dense. Policies that look over the whole data set
     before a pass score it with this, and say what it must return. seed: of shuffling and of the policy; None: the generator's,
     else torch's. total_examples: length of a stream that does not know its own.
-    buffer_batches: batches of survivors held back to group similar lengths; None is 8 where the policy filters, 0, batches as
-    the sampler made them, where it does not, and 1 where a ``score_fn`` judges: scores age with every step, and training on what was hard
-    eight batches ago can ruin a run.
+    buffer_batches: batches held back to group similar lengths. At example granularity they are of survivors; None is 8 where the policy
+    filters, 0, batches as the sampler made them, where it does not, and 1 where a ``score_fn`` judges: scores age with every
+    step, and training on what was hard eight batches ago can ruin a run. At batch granularity None is 0; more regroups so many of the
+    sampler's batches by length before the policy is asked about each (batches of all lengths cost more to pad than filtering saves).
 
     Batches are mappings ready for ``model(**batch)`` where this class pads them: rows of ``input_ids``, or raw text with a
     tokenizer, and no ``collate_fn``. A ``collate_fn`` gets the untouched rows. Other rows go to torch's ``default_collate``.
@@ -116,27 +117,30 @@ class FilteringDataLoader:
         screens = getattr(self.policy, "gates_forward", True)
         scores = score_fn is not None and getattr(type(self.policy), "gates_backward", True) is not False
         if buffer_batches is None:
-            buffer_batches = 1 if scores else 8 if screens else 0  # what is scored is trained on while its score is fresh
+            buffer_batches = 0 if granularity == "batch" else 1 if scores else 8 if screens else 0
         batches = whole("buffer_batches", buffer_batches, low=0)
         single = batch_size is None and batch_sampler is None
         self._refilling = granularity == "example" and (screens or scores or batches > 0)
+        self._regrouping = granularity == "batch" and batches > 0 and not single
         self._holding = granularity == "batch" and screens  # one kept batch back, so that the last one is known for the last
+        anew = self._refilling or self._regrouping  # the sampler's batches are taken apart
         words = self.features if getattr(self.policy, "needs_words", True) else None
         self._reference = reference
         self._reader = Reader(
             tokenizer=tokenizer, text=tuple(text) if isinstance(text, list) else text, label=label, collate_fn=collate_fn,
-            default_collate=reference.collate_fn, collate_here=not (self._refilling or self._holding),
+            default_collate=reference.collate_fn, collate_here=not (anew or self._holding),
             reads=None if words is None else getattr(words, "reads", "tokens"), single=single,
         )  # fmt: skip
         total = None if total_examples is None else whole("total_examples", total_examples)
         overlap = torch.accelerator.is_available()  # on a CPU the model wants every core itself
-        self._source = Source(reference, self._reader, whole=self._refilling, total=total, overlap=overlap, **({"at_once": 1} if scores else {}))
+        self._source = Source(reference, self._reader, whole=anew, total=total, overlap=overlap, **({"at_once": 1} if scores else {}))
         self._collate = Collator(tokenizer=tokenizer, label=label, collate_fn=reference.collate_fn, single=single, pin_memory=pin_memory)
         size = getattr(reference.batch_sampler, "batch_size", None) if reference.batch_sampler is not None else batch_size
-        self._buffer = RefillBuffer(
-            1 if single else size if isinstance(size, int) else None, 2 if single else batches, finish=self._reader.tokenized,
-            thread=ThreadPoolExecutor(1, thread_name_prefix="filterloader-tokenize") if overlap and self._reader.reads == "texts" else None,
-        )  # fmt: skip
+        late = {}
+        if self._refilling:  # what only the survivors need
+            aside = overlap and self._reader.reads == "texts"
+            late = {"finish": self._reader.tokenized, "thread": ThreadPoolExecutor(1, thread_name_prefix="filterloader-tokenize") if aside else None}
+        self._buffer = RefillBuffer(1 if single else size if isinstance(size, int) else None, 2 if single else batches, **late)
         self.ledger = Ledger(self.policy)
         survey.check(self.policy, self._source, features=self.features, score_fn=score_fn)
         self._survey = survey.Survey(
@@ -226,29 +230,50 @@ class FilteringDataLoader:
     def _next_batch(self) -> Any:
         if not self._running:
             raise StopIteration
-        while not self._exhausted and not self._buffer.full:
+        found = self._refilled() if self._refilling else self._kept()
+        if found is None:
+            self._end_pass()
+            raise StopIteration
+        return self._hand_out(*found)
+
+    def _refilled(self) -> tuple[Candidates, Candidates] | None:
+        """A batch of survivors, once the buffer is full or the stream at its end."""
+        while not self._buffer.full and (block := self._next_block()) is not None:
+            survivors = self._screening.screen(block)
+            survivors = self._screening.score(survivors, self._buffer.batch_size, self._reader.tokenized)
+            self._buffer.push(survivors, len(block))
+        survivors = self._popped()
+        return None if survivors is None else (survivors, survivors)
+
+    def _kept(self) -> tuple[Candidates, Candidates] | None:
+        """The next batch that is kept as it stands: the one candidate it is, and its examples."""
+        while (block := self._regrouped() if self._regrouping else self._next_block()) is not None:
+            asked = self._screening.screen(block)
+            if asked is not None:
+                held, self._held = self._held, (asked, block) if self._holding else None
+                if held is not None or not self._holding:
+                    return held or (asked, block)
+        held, self._held = self._held, None
+        return held
+
+    def _regrouped(self) -> Candidates | None:
+        """A batch of similar length out of several of the sampler's, before any decision."""
+        while not self._buffer.full and (block := self._next_block()) is not None:
+            self._buffer.push(block, len(block))
+        return self._popped()
+
+    def _next_block(self) -> Candidates | None:
+        """What the source reads next, None at the end of the stream."""
+        if not self._exhausted:
             try:
-                block = next(self._source)
+                return next(self._source)
             except StopIteration:
                 self._source.finish()
                 self._exhausted = True
-                break
-            survivors = self._screening.screen(block)
-            if self._refilling:
-                survivors = self._screening.score(survivors, self._buffer.batch_size, self._reader.tokenized)
-                self._buffer.push(survivors, len(block))
-            elif survivors is not None:
-                held, self._held = self._held, (survivors, block) if self._holding else None
-                if held is not None or not self._holding:
-                    return self._hand_out(*(held or (survivors, block)))
-        if self._held is not None:
-            held, self._held = self._held, None
-            return self._hand_out(*held)
-        if len(self._buffer) >= (self._buffer.batch_size if self.drop_last else 1):
-            survivors = self._buffer.pop()
-            return self._hand_out(survivors, survivors)
-        self._end_pass()
-        raise StopIteration
+        return None
+
+    def _popped(self) -> Candidates | None:
+        return self._buffer.pop() if len(self._buffer) >= (self._buffer.batch_size if self.drop_last else 1) else None
 
     def _end_pass(self) -> None:
         self.hook.settle()

@@ -15,7 +15,7 @@ class RefillBuffer:
     """Collects survivors and hands out batches of ``batch_size``, none lost and none doubled.
 
     A batch is the survivor that waits longest and those nearest to it in length, so nobody waits for ever and little is
-    padding. Survivors of unknown length leave in the order they came.
+    padding. Where there are no tokens yet the text's bytes are its length; those of unknown length leave in the order they came.
 
     batch_size: examples a batch; None: as many as the largest block that came in. batches: how many batches of survivors are
     held back before the first one leaves, so that there is something to choose from. finish: makes survivors complete
@@ -96,7 +96,7 @@ class RefillBuffer:
             self._coming, self._future = [], None
 
     def _choose(self, waiting: Candidates) -> np.ndarray:
-        lengths = waiting.lengths
+        lengths = waiting.texts[0].lengths if waiting.tokens is None and waiting.texts else waiting.lengths
         if lengths is None or len(waiting) <= self.batch_size:
             return np.arange(min(len(waiting), self.batch_size))
         distance = np.abs(lengths - lengths[0])
