@@ -32,7 +32,7 @@ class Collator:
     """Makes a batch of candidates: padded columns, or the user's collate function over the untouched rows.
 
     Padding follows the tokenizer (pad ids, side) or, without one, is 0 on the right; ``labels``, and columns whose name ends in
-    ``_labels``, are padded with -100. Dtypes: int64, real numbers float32.
+    ``_labels``, are padded with -100. Dtypes: int64, real numbers float32, one truth value a row bool (a label: int64).
     """
 
     def __init__(self, *, tokenizer, label, collate_fn, single, pin_memory):

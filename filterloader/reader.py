@@ -222,10 +222,10 @@ class Reader:
 
     def _strings(self, rows: list, name: Any) -> list[str]:
         texts = rows if self._bare and isinstance(rows[0], str) else [_get(row, name, "text") for row in rows]
-        for text in texts:
+        for i, text in enumerate(texts):
             if not isinstance(text, str):
                 raise ValueError(
-                    f"text column {name!r} must hold strings to tokenize, got {type(text).__name__} ({text!r:.60}); "
+                    f"text column {name!r} must hold strings to tokenize, got {type(text).__name__} ({text!r:.60}) in row {i} of the {len(texts)} read; "
                     "name the column of raw text with text=, or clean the data"
                 )
         return texts
@@ -335,7 +335,9 @@ def _array(name: str, values: list) -> np.ndarray:
 
 
 def _narrow(name: str, array: np.ndarray) -> np.ndarray:
-    """Integers as int64, real numbers as float32: what models take."""
+    """Integers as int64, real numbers as float32: what models take; truth values as bool, but for labels, whose classes they are."""
+    if array.dtype.kind == "b" and name != "labels":
+        return array
     if array.dtype.kind in "bui":
         return array.astype(np.int64, copy=False)
     if array.dtype.kind == "f":

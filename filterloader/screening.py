@@ -67,9 +67,10 @@ class Screening:
         self.ledger.spent("score_s", perf_counter() - start)
         self.ledger.count(scored=len(candidates))
         check_sign(losses)
+        n = len(candidates)
         known = np.flatnonzero(np.isfinite(losses))
-        if known.size < len(candidates):
-            self.hook.note_nonfinite(len(candidates) - known.size)
+        if known.size < n:
+            self.hook.note_nonfinite(n - known.size)
             candidates, losses = candidates.take(known), losses[known]
         start = perf_counter()
         if known.size:
@@ -77,5 +78,5 @@ class Screening:
             candidates.weights, candidates.judged = candidates.weights * weights, np.ones(len(candidates), bool)
         self.ledger.spent("predictor_s", perf_counter() - start)
         kept = np.flatnonzero(candidates.weights)
-        self.ledger.count(scored_out=losses.size - kept.size)
+        self.ledger.count(scored_out=n - kept.size)
         return candidates.take(kept)

@@ -244,3 +244,11 @@ def test_words_beside_tokens_and_beside_a_collate_function(tokenizer):
     assert set(batch) == {"input_ids", "attention_mask", "idx", "labels"}
     batch = next(iter(FilteringDataLoader(made, 8, features="words", text="text", collate_fn=lambda rows: [row["text"] for row in rows])))
     assert len(batch) == 8 and isinstance(batch[0], str)
+
+
+def test_truth_values_stay_so_and_label_classes(tokenizer):
+    made = tokenized(tokenizer, 64, sure=lambda i: i % 3 == 0).map(lambda row: {"label": row["label"] == 1})
+    for data in (made, Plain(made)):
+        batch = next(iter(FilteringDataLoader(data, 8, tokenizer=tokenizer, policy=TrainAll())))
+        assert batch["sure"].tolist() == [i % 3 == 0 for i in range(8)] and batch["sure"].dtype == torch.bool
+        assert batch["labels"].dtype == torch.int64

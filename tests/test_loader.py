@@ -334,7 +334,7 @@ def test_bad_arguments(arguments, error, message):
     [
         ([{"sentence": "easy1", "label": 0}], {}, r"text='text' names no column.*\['label', 'sentence'\]"),
         ([{"text": "easy1", "label": 0}], {"label": "stars"}, r"label='stars' names no column.*\['label', 'text'\]"),
-        ([{"text": None, "label": 0}], {}, "must hold strings.*NoneType"),
+        ([{"text": None, "label": 0}], {}, "must hold strings.*NoneType.*row 0 of the 1 read"),
         ([{"text": "easy1", "label": "pos"}], {}, "labels must be numbers, got 'pos'"),
         ([{"text": "easy1", "label": None}], {}, "labels must be numbers, got None"),
     ],

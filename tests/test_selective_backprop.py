@@ -170,6 +170,19 @@ def test_with_a_score_function_what_is_kept_leaves_in_dense_batches(tokenizer):
     assert scalars["scored_out"] == 1600 - sum(sizes) and scalars["selectivity"] == sum(sizes) / 1600
 
 
+def test_scores_that_are_not_finite_are_counted_among_what_is_scored_out(tokenizer):
+    def score(batch):
+        losses = losses_of(batch)
+        losses[0] = float("nan")
+        return losses
+
+    loader = build(tokenizer, score_fn=score)
+    with pytest.warns(UserWarning, match="NaN or infinite"):
+        kept = sum(len(batch["labels"]) for batch in loader)
+    scalars = loader.ledger.scalars()
+    assert scalars["nonfinite"] >= 100 and scalars["scored_out"] + kept == 1600
+
+
 def test_the_warm_up_scores_nothing(tokenizer):
     scored = []
 
