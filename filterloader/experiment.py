@@ -74,7 +74,7 @@ def train(
     loader = FilteringDataLoader(
         rows, tokenizer=tokenizer, text=recipe.text, label=recipe.label, batch_size=recipe.batch_size, shuffle=True,
         policy=policy, granularity=recipe.granularity, seed=seed, collate_fn=collate_fn,
-        score_fn=scorer(model, forward) if score else None, buffer_batches=None if score and not hasattr(policy, "survey") else 8,
+        score_fn=scorer(model, forward) if score else None, buffer_batches=8,
     )  # fmt: skip
     if log is not None:
         loader.ledger.log_to(log, policy=_name(policy), seed=seed)

@@ -23,7 +23,7 @@ from filterloader.screening import Screening
 from filterloader.settings import check_same, whole
 from filterloader.source import Source
 
-VERSION = 1
+VERSION = 2
 
 
 class FilteringDataLoader:
@@ -51,10 +51,10 @@ class FilteringDataLoader:
     the backward gate then decides before the refill, so that every batch is dense. Policies that look over the whole data set
     before a pass score it with this, and say what it must return. seed: of shuffling and of the policy; None: the generator's,
     else torch's. total_examples: length of a stream that does not know its own.
-    buffer_batches: batches held back to group similar lengths. At example granularity they are of survivors; None is 8 where the policy
-    filters, 0, batches as the sampler made them, where it does not, and 1 where a ``score_fn`` judges: scores age with every
-    step, and training on what was hard eight batches ago can ruin a run. At batch granularity None is 0; more regroups so many of the
-    sampler's batches by length before the policy is asked about each (batches of all lengths cost more to pad than filtering saves).
+    buffer_batches: batches held back to group similar lengths; None is 8 where the policy filters examples, and 0, batches as the
+    sampler made them, where it filters nothing, or batches. At example granularity they are of survivors; with a ``score_fn`` that
+    judges they wait before they are scored, since scores age with every step, and training on what was hard eight batches ago
+    can ruin a run. At batch granularity they are regrouped before the policy is asked about each.
 
     Batches are mappings ready for ``model(**batch)`` where this class pads them: rows of ``input_ids``, or raw text with a
     tokenizer, and no ``collate_fn``. A ``collate_fn`` gets the untouched rows. Other rows go to torch's ``default_collate``.
@@ -116,12 +116,12 @@ class FilteringDataLoader:
 
         screens = getattr(self.policy, "gates_forward", True)
         scores = score_fn is not None and getattr(type(self.policy), "gates_backward", True) is not False
-        if buffer_batches is None:
-            buffer_batches = 0 if granularity == "batch" else 1 if scores else 8 if screens else 0
-        batches = whole("buffer_batches", buffer_batches, low=0)
         single = batch_size is None and batch_sampler is None
+        if buffer_batches is None:
+            buffer_batches = 8 if granularity == "example" and (scores or screens) else 0
+        batches = whole("buffer_batches", buffer_batches, low=0)
         self._refilling = granularity == "example" and (screens or scores or batches > 0)
-        self._regrouping = granularity == "batch" and batches > 0 and not single
+        self._regrouping = batches > 0 and not single and (granularity == "batch" or scores)
         self._holding = granularity == "batch" and screens  # one kept batch back, so that the last one is known for the last
         anew = self._refilling or self._regrouping  # the sampler's batches are taken apart
         words = self.features if getattr(self.policy, "needs_words", True) else None
@@ -133,14 +133,16 @@ class FilteringDataLoader:
         )  # fmt: skip
         total = None if total_examples is None else whole("total_examples", total_examples)
         overlap = torch.accelerator.is_available()  # on a CPU the model wants every core itself
-        self._source = Source(reference, self._reader, whole=anew, total=total, overlap=overlap, **({"at_once": 1} if scores else {}))
+        self._source = Source(reference, self._reader, whole=anew, total=total, overlap=overlap, **({"at_once": 1} if scores and not self._regrouping else {}))
         self._collate = Collator(tokenizer=tokenizer, label=label, collate_fn=reference.collate_fn, single=single, pin_memory=pin_memory)
         size = getattr(reference.batch_sampler, "batch_size", None) if reference.batch_sampler is not None else batch_size
-        late = {}
-        if self._refilling:  # what only the survivors need
-            aside = overlap and self._reader.reads == "texts"
-            late = {"finish": self._reader.tokenized, "thread": ThreadPoolExecutor(1, thread_name_prefix="filterloader-tokenize") if aside else None}
-        self._buffer = RefillBuffer(1 if single else size if isinstance(size, int) else None, 2 if single else batches, **late)
+        late = overlap and self._refilling and self._reader.reads == "texts"
+        size = 1 if single else size if isinstance(size, int) else None
+        self._gathered = RefillBuffer(size, batches)  # before a decision
+        self._buffer = RefillBuffer(  # after it
+            size, 2 if single else 1 if scores else batches, finish=self._reader.tokenized,
+            thread=ThreadPoolExecutor(1, thread_name_prefix="filterloader-tokenize") if late else None,
+        )  # fmt: skip
         self.ledger = Ledger(self.policy)
         survey.check(self.policy, self._source, features=self.features, score_fn=score_fn)
         self._survey = survey.Survey(
@@ -177,6 +179,7 @@ class FilteringDataLoader:
             if self._running:
                 self._consumed_before += self._place()
                 self._running = False
+            self._gathered.clear()
             self._buffer.clear()
             self._held = None
             if hasattr(self.policy, "begin_pass"):
@@ -205,7 +208,7 @@ class FilteringDataLoader:
         """
         if not self._running:
             return float(self.epoch > 0)
-        if self._exhausted and not len(self._buffer):
+        if self._exhausted and not len(self._buffer) and not len(self._gathered):
             return 1.0
         total = self._source.total
         return min(self._place() / total, 1.0) if total else 0.0
@@ -221,9 +224,16 @@ class FilteringDataLoader:
         return self._source.total
 
     def _place(self) -> int:
-        oldest = self._buffer.oldest if self._held is None else int(self._held[1].positions[0])
-        over = self._exhausted and self.drop_last and len(self._buffer) < self._buffer.batch_size  # what is left is dropped
-        return self._source.rows if oldest is None or over else oldest
+        """Where the oldest example stands that is neither dropped nor handed out."""
+        waiting = [buffer.oldest for buffer in (self._gathered, self._buffer) if not (self._exhausted and self._drops(buffer))]
+        if self._held is not None:
+            waiting.append(int(self._held[1].positions[0]))
+        return min((place for place in waiting if place is not None), default=self._source.rows)
+
+    def _drops(self, buffer: RefillBuffer) -> bool:
+        """Whether ``drop_last`` will drop what is in a buffer if nothing follows."""
+        last = not len(self._gathered) if buffer is self._buffer else not self._refilling
+        return self.drop_last and last and len(buffer) < buffer.batch_size
 
     # -- one batch -----------------------------------------------------------------------------------------------------
 
@@ -242,12 +252,12 @@ class FilteringDataLoader:
             survivors = self._screening.screen(block)
             survivors = self._screening.score(survivors, self._buffer.batch_size, self._reader.tokenized)
             self._buffer.push(survivors, len(block))
-        survivors = self._popped()
+        survivors = self._popped(self._buffer)
         return None if survivors is None else (survivors, survivors)
 
     def _kept(self) -> tuple[Candidates, Candidates] | None:
         """The next batch that is kept as it stands: the one candidate it is, and its examples."""
-        while (block := self._regrouped() if self._regrouping else self._next_block()) is not None:
+        while (block := self._next_block()) is not None:
             asked = self._screening.screen(block)
             if asked is not None:
                 held, self._held = self._held, (asked, block) if self._holding else None
@@ -256,14 +266,15 @@ class FilteringDataLoader:
         held, self._held = self._held, None
         return held
 
-    def _regrouped(self) -> Candidates | None:
-        """A batch of similar length out of several of the sampler's, before any decision."""
-        while not self._buffer.full and (block := self._next_block()) is not None:
-            self._buffer.push(block, len(block))
-        return self._popped()
-
     def _next_block(self) -> Candidates | None:
-        """What the source reads next, None at the end of the stream."""
+        """What is decided on next, None at the end of the stream: as it was read, or batches of similar length made of several."""
+        if not self._regrouping:
+            return self._read()
+        while not self._gathered.full and (block := self._read()) is not None:
+            self._gathered.push(block, len(block))
+        return self._popped(self._gathered)
+
+    def _read(self) -> Candidates | None:
         if not self._exhausted:
             try:
                 return next(self._source)
@@ -272,11 +283,12 @@ class FilteringDataLoader:
                 self._exhausted = True
         return None
 
-    def _popped(self) -> Candidates | None:
-        return self._buffer.pop() if len(self._buffer) >= (self._buffer.batch_size if self.drop_last else 1) else None
+    def _popped(self, buffer: RefillBuffer) -> Candidates | None:
+        return buffer.pop() if len(buffer) and not self._drops(buffer) else None
 
     def _end_pass(self) -> None:
         self.hook.settle()
+        self._gathered.clear()
         self._buffer.clear()
         self._consumed_before += self._source.total
         self._running = False
@@ -313,6 +325,7 @@ class FilteringDataLoader:
             "granularity": self.granularity,
             "policy": {"class": type(self.policy).__name__, "state": self.policy.state_dict()},
             "source": self._source.state_dict(),
+            "gathered": self._gathered.state_dict(),
             "buffer": self._buffer.state_dict(),
             "held": None if self._held is None else [part.state_dict() for part in self._held],
             "hook": self.hook.state_dict(),
@@ -346,6 +359,7 @@ class FilteringDataLoader:
     def _load(self, state: dict) -> None:
         check_same("granularity", state["granularity"], self.granularity)
         check_same("policy", state["policy"]["class"], type(self.policy).__name__)
+        self._gathered.load_state_dict(state["gathered"])
         self._buffer.load_state_dict(state["buffer"])
         self._held = None if state["held"] is None else tuple(Candidates.from_state(part) for part in state["held"])
         self._source.load_state_dict(state["source"], running=state["running"] and not state["exhausted"])

@@ -1,4 +1,4 @@
-"""RefillBuffer: survivors wait here until they leave in dense batches of similar length."""
+"""RefillBuffer: examples wait here until they leave in dense batches of similar length."""
 
 from __future__ import annotations
 
