@@ -106,6 +106,8 @@ def arrow_stream(dataset: Any, size: int, *, drop_last: bool) -> Any:
         return None
     if getattr(dataset, "_distributed", None) is not None:  # rows are dealt out among the ranks one by one
         return None
+    if getattr(dataset, "_starting_state_dict", None) is not None:  # it goes on where another stopped, which tables of it would not
+        return None
     how, source = getattr(dataset, "_formatting", None), getattr(dataset, "_ex_iterable", None)
     if how is not None and (how.format_type not in _FORMATS or getattr(how, "format_kwargs", None)):
         return None

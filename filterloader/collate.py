@@ -38,6 +38,7 @@ class Collator:
     def __init__(self, *, tokenizer, label, collate_fn, single, pin_memory):
         self.collate_fn, self.label, self.single = collate_fn, label, single
         self.pin_memory = pin_memory and torch.accelerator.is_available()
+        self.masks = "attention_mask" in getattr(tokenizer, "model_input_names", ("attention_mask",))
         self.left = getattr(tokenizer, "padding_side", "right") == "left"
         self.fill = dict(_FILL)
         for column, name in (("input_ids", "pad_token_id"), ("token_type_ids", "pad_token_type_id")):
@@ -55,7 +56,7 @@ class Collator:
     def _pad(self, candidates: Candidates) -> Batch:
         tokens = candidates.tokens
         columns = {"input_ids": tokens, **candidates.columns}
-        if "attention_mask" not in columns:
+        if self.masks and "attention_mask" not in columns:
             columns["attention_mask"] = None
         if "labels" in columns:
             columns["labels"] = columns.pop("labels")  # last, as tokenizers' own batches have it

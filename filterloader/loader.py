@@ -124,7 +124,8 @@ class FilteringDataLoader:
         self._regrouping = batches > 0 and not single and (granularity == "batch" or scores)
         self._holding = granularity == "batch" and screens  # one kept batch back, so that the last one is known for the last
         anew = self._refilling or self._regrouping  # the sampler's batches are taken apart
-        words = self.features if getattr(self.policy, "needs_words", True) else None
+        early = getattr(self.features, "reads", "tokens") == "texts"  # decided on before it is tokenized, whatever the policy reads
+        words = self.features if early or getattr(self.policy, "needs_words", True) else None
         self._reference = reference
         self._reader = Reader(
             tokenizer=tokenizer, text=tuple(text) if isinstance(text, list) else text, label=label, collate_fn=collate_fn,

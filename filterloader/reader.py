@@ -191,10 +191,15 @@ class Reader:
         """One or two columns of text as token columns, by the cheapest way to the same ids."""
         if not texts[0]:
             return {"input_ids": _ragged([], np.int64)} | ({"token_type_ids": _ragged([], np.int64)} if self._segments else {})
-        if self._bulk is None:
-            columns = self.tokenizer(*texts, truncation=self._limit is not None, padding=False, return_attention_mask=False)
-            return {name: _ragged(values, np.int64) for name, values in columns.items()}
-        encoded = self._bulk.encode_batch_fast(texts[0] if len(texts) == 1 else list(zip(*texts, strict=True)))
+        try:
+            if self._bulk is None:
+                columns = self.tokenizer(*texts, truncation=self._limit is not None, padding=False, return_attention_mask=False)
+                return {name: _ragged(values, np.int64) for name, values in columns.items()}
+            encoded = self._bulk.encode_batch_fast(texts[0] if len(texts) == 1 else list(zip(*texts, strict=True)))
+        except (TypeError, UnicodeEncodeError):
+            for column in texts:
+                utf8.encode(column)  # says which text is none
+            raise
         columns = {"input_ids": _ragged([one.ids for one in encoded], np.int64)}
         if self._segments and self._one_segment:
             columns["token_type_ids"] = Ragged(np.zeros(columns["input_ids"].values.size, np.int64), columns["input_ids"].offsets)
@@ -310,7 +315,7 @@ def _convert(name: str, values: list) -> np.ndarray | Ragged | None:
             )
         return _narrow(name, np.stack(values))
     if isinstance(first, (list, tuple, np.ndarray)):
-        floats = any(getattr(value, "dtype", np.dtype(np.int64)).kind == "f" and len(value) for value in values)
+        floats = any(len(value) and (value.dtype.kind == "f" if isinstance(value, np.ndarray) else isinstance(value[0], float)) for value in values)
         return _ragged(values, np.float32 if floats else np.int64)
     return _narrow(name, _array(name, values))
 

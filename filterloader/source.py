@@ -95,8 +95,10 @@ class Source:
         except StopIteration:
             raise
         except KeyboardInterrupt:
-            if not self.reference.num_workers and not isinstance(self._groups, Ahead) and self._indices is not None:
-                self._again.extend(draws or self._indices.arrived())  # drawn, and not read yet; elsewhere it is still on its way
+            if draws is not None:
+                self._again.extendleft(reversed(draws))
+            elif not self.reference.num_workers and not isinstance(self._groups, Ahead) and self._indices is not None:
+                self._again.extend(self._indices.arrived())  # drawn, and not read yet; elsewhere it is still on its way
             raise
         except Exception as error:
             draws = draws or ([] if self._indices is None else self._indices.arrived())

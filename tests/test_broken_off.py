@@ -1,14 +1,18 @@
 """Passes that are broken off, interrupted, shared out or drawn with a shared generator: what a plain DataLoader would do."""
 
+import copy
 import multiprocessing
+import pickle
 
 import datasets
+import numpy as np
 import pytest
 import torch
 from datasets.distributed import split_dataset_by_node
 from torch.utils.data import DataLoader
 
-from filterloader import FilteringDataLoader, Random, TrainAll
+from filterloader import AutoThreshold, FilteringDataLoader, Random, ThreeStage, TrainAll
+from filterloader.arrow import ArrowTable
 from tests.conftest import sentences
 
 
@@ -106,3 +110,58 @@ def test_a_text_column_that_is_not_there_is_named(tokenizer):
     data = datasets.Dataset.from_list([{**tokenizer(row["text"]), **row} for row in sentences(20)])
     with pytest.raises(ValueError, match="text='txt' names no column"):
         next(iter(FilteringDataLoader(data, 4, text="txt", features="words")))
+
+
+def test_a_bad_row_in_a_group_and_an_interrupt_keep_the_order(monkeypatch):
+    data = datasets.Dataset.from_list([{"input_ids": [i + 1], "label": 0} for i in range(64)])
+    original, calls = ArrowTable.gather, []
+
+    def gather(self, index, names):
+        if len(np.asarray(index)) > 8:
+            raise ValueError("a bad row in the group")
+        calls.append(index)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return original(self, index, names)
+
+    monkeypatch.setattr(ArrowTable, "gather", gather)
+    iterator, out = iter(FilteringDataLoader(data, batch_size=8, policy=TrainAll())), []
+    while True:
+        try:
+            out.append(next(iterator)["input_ids"][0].item())
+        except KeyboardInterrupt:
+            continue
+        except StopIteration:
+            break
+    assert out == list(range(1, 65, 8))
+
+
+def test_a_stream_goes_on_where_its_own_state_says(tokenizer):
+    def stream():
+        return datasets.Dataset.from_list(sentences(100)).to_iterable_dataset(num_shards=2)
+
+    begun = stream()
+    iterator = iter(begun)
+    for _ in range(37):
+        next(iterator)
+    taken_up = stream()
+    taken_up.load_state_dict(begun.state_dict())
+    loader = FilteringDataLoader(taken_up, 8, tokenizer=tokenizer, policy=TrainAll())
+    assert sum(len(batch["labels"]) for batch in loader) == 63
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"policy": TrainAll()},
+        {"policy": AutoThreshold()},
+        {"policy": Random(0.5, seed=1), "granularity": "batch"},
+        {"policy": Random(0.5, seed=1), "granularity": "batch", "buffer_batches": 3},
+        {"policy": ThreeStage(), "features": "words"},
+    ],
+)
+def test_a_copy_does_the_same(tokenizer, settings):
+    loader = FilteringDataLoader(sentences(100), 8, tokenizer=tokenizer, **settings)
+    sent, copied = pickle.loads(pickle.dumps(loader)), copy.deepcopy(loader)
+    expected = [batch["input_ids"].tolist() for batch in loader]
+    assert [batch["input_ids"].tolist() for batch in sent] == [batch["input_ids"].tolist() for batch in copied] == expected

@@ -1,5 +1,6 @@
 """The loader against torch's own: with TrainAll it yields what a DataLoader would have yielded, from any source."""
 
+import copy
 import inspect
 
 import datasets
@@ -9,7 +10,7 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader, Dataset, SequentialSampler, SubsetRandomSampler, WeightedRandomSampler
 from transformers import DataCollatorWithPadding
 
-from filterloader import FilteringDataLoader, FixedThreshold, Random, ThreeStage, TrainAll
+from filterloader import ClassBalanced, FilteringDataLoader, FixedThreshold, Random, ThreeStage, TrainAll
 from tests.conftest import Stream, losses_of, sentences, train
 
 
@@ -335,6 +336,8 @@ def test_bad_arguments(arguments, error, message):
         ([{"sentence": "easy1", "label": 0}], {}, r"text='text' names no column.*\['label', 'sentence'\]"),
         ([{"text": "easy1", "label": 0}], {"label": "stars"}, r"label='stars' names no column.*\['label', 'text'\]"),
         ([{"text": None, "label": 0}], {}, "must hold strings.*NoneType.*row 0 of the 1 read"),
+        ([{"text": "bad \ud83d x", "label": 0}], {}, r"text 0 holds '\\ud83d' at character 4, half of a surrogate pair"),
+        ([{"input_ids": [1.9, 2.0], "label": 0}], {}, "input_ids must hold a list of whole numbers"),
         ([{"text": "easy1", "label": "pos"}], {}, "labels must be numbers, got 'pos'"),
         ([{"text": "easy1", "label": None}], {}, "labels must be numbers, got None"),
     ],
@@ -386,3 +389,18 @@ def test_weights_of_the_screening_reach_the_loss(tokenizer):
     for batch in loader:
         assert (batch["labels"] == 1).all()
         assert float(loader.hook.report(torch.ones(len(batch["labels"])))) == 2.0
+
+
+def test_a_tokenizer_that_knows_no_attention_mask_gets_none(tokenizer):
+    other = copy.deepcopy(tokenizer)
+    other.model_input_names = ["input_ids"]
+    assert "attention_mask" not in next(iter(FilteringDataLoader(sentences(8), 4, tokenizer=other, policy=TrainAll())))
+
+
+@pytest.mark.parametrize("policy", [lambda: Random(0.2, seed=1), lambda: ClassBalanced(0.2, seed=1)])
+def test_words_tokenize_survivors_only_whatever_the_policy_reads(tokenizer, policy, monkeypatch):
+    loader, tokenized = FilteringDataLoader(sentences(400), 8, tokenizer=tokenizer, policy=policy(), features="words"), []
+    original = loader._reader._encode
+    monkeypatch.setattr(loader._reader, "_encode", lambda texts: tokenized.append(len(texts[0])) or original(texts))
+    kept = sum(len(batch["labels"]) for batch in loader)
+    assert sum(tokenized) == kept < 200

@@ -29,7 +29,7 @@ class Size:
     hub: str | None = None
 
 
-RATES = (5e-5, 1e-4, 2e-4, 4e-4)
+RATES = (5e-5, 1e-4, 2e-4, 4e-4, 8e-4)
 # Sizes for two CPU cores: training on everything takes about a minute, so that one seed of all data sets takes about two hours.
 SMALL = {
     "sst2": Size(6000, None, 2, 64, 1e-4, hub="nyu-mll/glue:sst2"),
