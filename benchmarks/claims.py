@@ -93,6 +93,9 @@ class Evidence:
             rungs = [rung for rung in rungs if rung["policy"] == "random" or not suffix]
             if len(rungs) < 2:
                 raise Missing(f"{row.dataset} random{suffix} was not run for seed {cell['seed']}")
+            trained, ran = cell["backwarded"] / cell["seen"], [rung["backwarded"] / rung["seen"] for rung in rungs]
+            if not 0.95 * min(ran) <= trained <= 1.05 * max(ran):
+                raise Missing(f"{row.name} trained on {100 * trained:.0f} %, and random{suffix} was run from {100 * min(ran):.0f} to {100 * max(ran):.0f} %")
             out.append(at_wall_clock(rungs, max(cell["backwarded"], 1), "backwarded"))
         return np.stack(out)
 

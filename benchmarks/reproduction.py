@@ -97,7 +97,7 @@ def _rows() -> list[System]:
 
     rows = [System(*BASELINE, plain), *(keeping(control, keep) for control in CONTROLS for keep in LADDER)]
     rows += [System("three_stage", "script", script(), scored=True), System("three_stage", "script, batch 1", script(), single="filter")]
-    rows += [System("random", f"{keep:g}, batch 1", lambda kind, _, keep=keep: kind(keep), single="all") for keep in LADDER[:4]]
+    rows += [System("random", f"{keep:g}, batch 1", lambda kind, _, keep=keep: kind(keep), single="all") for keep in (*LADDER, 1.0)]
     rows += [System("three_stage", f"N0 {n:g}", script(warmup=n), scored=True) for n in (0.2, 0.3, 0.4)]
     rows += [System("three_stage", f"W {w}", script(window=w), scored=True) for w in (4, 16)]
     rows += [System("three_stage", f"ALT {alt:g}", script(alt=alt), scored=True) for alt in (0.1, 0.2, 0.4, 0.5)]

@@ -237,7 +237,7 @@ def _agot(accuracy: float, base: float, full: float, t_norm: float) -> float | N
 def _warm_up(tokenizer, model, rows: Sequence, recipe: Recipe, chosen: Any) -> None:
     """Compile the kernels and wake the libraries, so that whoever runs first does not pay for all."""
     with torch.random.fork_rng():
-        for policy in (POLICIES[BASELINE](), POLICIES["three_stage"](warmup=0, alt=100.0, window=1), *([chosen] if hasattr(chosen, "survey") else [])):
+        for policy in (POLICIES[BASELINE](), POLICIES["three_stage"](warmup=0, alt=100.0, window=1), chosen):
             train(copy.deepcopy(model), tokenizer, rows, policy, recipe, seed=0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from filterloader import arguments, survey
+from filterloader.batching import Batching
 from filterloader.candidates import Candidates
 from filterloader.collate import Batch, Collator
 from filterloader.features import features_of
@@ -120,47 +122,46 @@ class FilteringDataLoader:
         if buffer_batches is None:
             buffer_batches = 8 if granularity == "example" and (scores or screens) else 0
         batches = whole("buffer_batches", buffer_batches, low=0)
-        self._refilling = granularity == "example" and (screens or scores or batches > 0)
-        self._regrouping = batches > 0 and not single and (granularity == "batch" or scores)
-        self._holding = granularity == "batch" and screens  # one kept batch back, so that the last one is known for the last
-        anew = self._refilling or self._regrouping  # the sampler's batches are taken apart
+        refilling = granularity == "example" and (screens or scores or batches > 0)
+        regrouping = batches > 0 and not single and (granularity == "batch" or scores)
+        anew = refilling or regrouping  # the sampler's batches are taken apart
+        hold = granularity == "batch" and screens
         early = getattr(self.features, "reads", "tokens") == "texts"  # decided on before it is tokenized, whatever the policy reads
         words = self.features if early or getattr(self.policy, "needs_words", True) else None
         self._reference = reference
         self._reader = Reader(
             tokenizer=tokenizer, text=tuple(text) if isinstance(text, list) else text, label=label, collate_fn=collate_fn,
-            default_collate=reference.collate_fn, collate_here=not (anew or self._holding),
+            default_collate=reference.collate_fn, collate_here=not (anew or hold),
             reads=None if words is None else getattr(words, "reads", "tokens"), single=single,
         )  # fmt: skip
         total = None if total_examples is None else whole("total_examples", total_examples)
         overlap = torch.accelerator.is_available()  # on a CPU the model wants every core itself
-        self._source = Source(reference, self._reader, whole=anew, total=total, overlap=overlap, **({"at_once": 1} if scores and not self._regrouping else {}))
+        self._source = Source(reference, self._reader, whole=anew, total=total, overlap=overlap, **({"at_once": 1} if scores and not regrouping else {}))
         self._collate = Collator(tokenizer=tokenizer, label=label, collate_fn=reference.collate_fn, single=single, pin_memory=pin_memory)
         size = getattr(reference.batch_sampler, "batch_size", None) if reference.batch_sampler is not None else batch_size
-        late = overlap and self._refilling and self._reader.reads == "texts"
         size = 1 if single else size if isinstance(size, int) else None
-        self._gathered = RefillBuffer(size, batches)  # before a decision
-        self._buffer = RefillBuffer(  # after it
-            size, 2 if single else 1 if scores else batches, finish=self._reader.tokenized,
-            thread=ThreadPoolExecutor(1, thread_name_prefix="filterloader-tokenize") if late else None,
-        )  # fmt: skip
+        gathered = RefillBuffer(size, batches) if regrouping else None
+        refill = None
+        if refilling:
+            aside = ThreadPoolExecutor(1, thread_name_prefix="filterloader-tokenize") if overlap and self._reader.reads == "texts" else None
+            refill = RefillBuffer(size, 2 if single else 1 if scores else batches, finish=self._reader.tokenized, thread=aside)
         self.ledger = Ledger(self.policy)
         survey.check(self.policy, self._source, features=self.features, score_fn=score_fn)
         self._survey = survey.Survey(
             self.policy, self._source, self._collate, features=words, finish=self._reader.tokenized, score_fn=score_fn,
-            size=self._buffer.batch_size if self._buffer.fixed else None, ledger=self.ledger,
+            size=size, ledger=self.ledger,
         )  # fmt: skip
         self.hook = LossHook(self.policy, self.ledger, granularity=granularity, single=single, after_report=self._note_report)
         self._screening = Screening(
-            self.policy, self.ledger, self.hook, features=words, by_example=granularity == "example", refilling=self._refilling,
+            self.policy, self.ledger, self.hook, features=words, by_example=granularity == "example", refilling=refilling,
             score_fn=score_fn, collate=self._collate,
         )  # fmt: skip
+        self._batching = Batching(self._source, self._screening, gathered=gathered, refill=refill, hold=hold, finish=self._reader.tokenized, drop_last=drop_last)
         self.epoch = 0
-        self._held: tuple[Candidates, Candidates] | None = None
         self._consumed_before = 0  # examples of the passes that are over
         self._passes = 0  # begun in this process; an iterator of an earlier one is stale
         self._running = self._resuming = False  # a pass is under way; the next one goes on with a saved pass
-        self._exhausted = False  # its source is read to the end
+        self._empty = False  # it has handed out nothing yet
         self._set_epoch: int | None = None
 
     # -- what a DataLoader has -----------------------------------------------------------------------------------------
@@ -173,21 +174,19 @@ class FilteringDataLoader:
         """Begin a pass, or go on with the one that ``load_state_dict`` brought back."""
         if self._resuming:
             self._resuming = False
-            if not self._exhausted:
+            if not self._batching.exhausted:
                 self._source.start()
         else:
             self.hook.begin_pass(broken_off=self._running)
             if self._running:
-                self._consumed_before += self._place()
+                self._consumed_before += self._batching.place
                 self._running = False
-            self._gathered.clear()
-            self._buffer.clear()
-            self._held = None
+            self._batching.clear()
             if hasattr(self.policy, "begin_pass"):
                 self.policy.begin_pass()
             self._survey.before_pass()
             self._source.start()
-            self._running, self._exhausted = True, False
+            self._running = self._empty = True
         self._passes += 1
         return _Pass(self)
 
@@ -209,88 +208,40 @@ class FilteringDataLoader:
         """
         if not self._running:
             return float(self.epoch > 0)
-        if self._exhausted and not len(self._buffer) and not len(self._gathered):
+        if self._batching.over:
             return 1.0
         total = self._source.total
-        return min(self._place() / total, 1.0) if total else 0.0
+        return min(self._batching.place / total, 1.0) if total else 0.0
 
     @property
     def consumed(self) -> int:
         """Examples of the stream consumed since the first pass, filtered ones included."""
-        return self._consumed_before + (self._place() if self._running else 0)
+        return self._consumed_before + (self._batching.place if self._running else 0)
 
     @property
     def total_examples(self) -> int | None:
         """Examples in one pass; None where not known (yet: the first whole pass tells)."""
         return self._source.total
 
-    def _place(self) -> int:
-        """Where the oldest example stands that is neither dropped nor handed out."""
-        waiting = [buffer.oldest for buffer in (self._gathered, self._buffer) if not (self._exhausted and self._drops(buffer))]
-        if self._held is not None:
-            waiting.append(int(self._held[1].positions[0]))
-        return min((place for place in waiting if place is not None), default=self._source.rows)
-
-    def _drops(self, buffer: RefillBuffer) -> bool:
-        """Whether ``drop_last`` will drop what is in a buffer if nothing follows."""
-        last = not len(self._gathered) if buffer is self._buffer else not self._refilling
-        return self.drop_last and last and len(buffer) < buffer.batch_size
-
     # -- one batch -----------------------------------------------------------------------------------------------------
 
     def _next_batch(self) -> Any:
         if not self._running:
             raise StopIteration
-        found = self._refilled() if self._refilling else self._kept()
+        found = self._batching.next()
         if found is None:
             self._end_pass()
             raise StopIteration
         return self._hand_out(*found)
 
-    def _refilled(self) -> tuple[Candidates, Candidates] | None:
-        """A batch of survivors, once the buffer is full or the stream at its end."""
-        while not self._buffer.full and (block := self._next_block()) is not None:
-            survivors = self._screening.screen(block)
-            survivors = self._screening.score(survivors, self._buffer.batch_size, self._reader.tokenized)
-            self._buffer.push(survivors, len(block))
-        survivors = self._popped(self._buffer)
-        return None if survivors is None else (survivors, survivors)
-
-    def _kept(self) -> tuple[Candidates, Candidates] | None:
-        """The next batch that is kept as it stands: the one candidate it is, and its examples."""
-        while (block := self._next_block()) is not None:
-            asked = self._screening.screen(block)
-            if asked is not None:
-                held, self._held = self._held, (asked, block) if self._holding else None
-                if held is not None or not self._holding:
-                    return held or (asked, block)
-        held, self._held = self._held, None
-        return held
-
-    def _next_block(self) -> Candidates | None:
-        """What is decided on next, None at the end of the stream: as it was read, or batches of similar length made of several."""
-        if not self._regrouping:
-            return self._read()
-        while not self._gathered.full and (block := self._read()) is not None:
-            self._gathered.push(block, len(block))
-        return self._popped(self._gathered)
-
-    def _read(self) -> Candidates | None:
-        if not self._exhausted:
-            try:
-                return next(self._source)
-            except StopIteration:
-                self._source.finish()
-                self._exhausted = True
-        return None
-
-    def _popped(self, buffer: RefillBuffer) -> Candidates | None:
-        return buffer.pop() if len(buffer) and not self._drops(buffer) else None
-
     def _end_pass(self) -> None:
+        if self._empty and self._source.rows:
+            warnings.warn(
+                f"this pass handed out nothing: of its {self._source.rows} examples {self.policy!r} kept none, or too few for a batch under "
+                "drop_last=True; keep more, or train on everything with TrainAll()", stacklevel=4,
+            )  # fmt: skip
         self.hook.settle()
-        self._gathered.clear()
-        self._buffer.clear()
+        self._batching.clear()
         self._consumed_before += self._source.total
         self._running = False
         self.epoch += 1
@@ -301,6 +252,7 @@ class FilteringDataLoader:
         batch = self._collate(self._reader.tokenized(payload))
         if type(batch) is dict:
             batch = Batch(batch)
+        self._empty = False
         self.ledger.handed_out(candidates)
         batch_id = self.hook.hand_out(candidates, batch)
         if isinstance(batch, Batch):
@@ -326,16 +278,13 @@ class FilteringDataLoader:
             "granularity": self.granularity,
             "policy": {"class": type(self.policy).__name__, "state": self.policy.state_dict()},
             "source": self._source.state_dict(),
-            "gathered": self._gathered.state_dict(),
-            "buffer": self._buffer.state_dict(),
-            "held": None if self._held is None else [part.state_dict() for part in self._held],
+            "batching": self._batching.state_dict(),
             "hook": self.hook.state_dict(),
             "ledger": self.ledger.state_dict(),
             "epoch": self.epoch,
             "set_epoch": self._set_epoch,
             "consumed_before": self._consumed_before,
             "running": self._running,
-            "exhausted": self._exhausted,
         })  # fmt: skip
 
     def load_state_dict(self, state: dict) -> None:
@@ -360,17 +309,15 @@ class FilteringDataLoader:
     def _load(self, state: dict) -> None:
         check_same("granularity", state["granularity"], self.granularity)
         check_same("policy", state["policy"]["class"], type(self.policy).__name__)
-        self._gathered.load_state_dict(state["gathered"])
-        self._buffer.load_state_dict(state["buffer"])
-        self._held = None if state["held"] is None else tuple(Candidates.from_state(part) for part in state["held"])
-        self._source.load_state_dict(state["source"], running=state["running"] and not state["exhausted"])
+        self._batching.load_state_dict(state["batching"])
+        self._source.load_state_dict(state["source"], running=state["running"] and not state["batching"]["exhausted"])
         self.policy.load_state_dict(state["policy"]["state"])
         self.hook.load_state_dict(state["hook"])
         self.ledger.load_state_dict(state["ledger"])
         if state["set_epoch"] is not None:
             self.set_epoch(state["set_epoch"])
         self.epoch, self._consumed_before = state["epoch"], state["consumed_before"]
-        self._running, self._exhausted = state["running"], state["exhausted"]
+        self._running, self._empty = state["running"], False
         self._passes += 1
         self._resuming = self._running
 

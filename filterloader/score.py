@@ -9,6 +9,8 @@ import torch
 
 from filterloader.candidates import Candidates
 
+_IGNORED = -100  # no label, as torch's losses have it: a loss of 0
+
 
 def losses_of(scores: Any, candidates: Candidates) -> np.ndarray:
     """What a ``score_fn`` returned as losses float32 ``[n]``, some perhaps not finite; logits become cross entropy with the labels."""
@@ -19,6 +21,15 @@ def losses_of(scores: Any, candidates: Candidates) -> np.ndarray:
     if scores.ndim == 2:
         if candidates.labels is None:
             raise ValueError("score_fn returned logits, but the rows have no class label; return losses [batch] instead")
+        _check_classes(candidates.labels, scores.shape[1])
         labels = torch.from_numpy(candidates.labels).to(scores.device, non_blocking=True)
         scores = torch.nn.functional.cross_entropy(scores.float(), labels, reduction="none")
     return scores.detach().to("cpu", torch.float32).numpy()
+
+
+def _check_classes(labels: np.ndarray, classes: int) -> None:
+    if classes < 2:
+        raise ValueError(f"score_fn returned shape [{len(labels)}, {classes}], which is neither losses nor logits; return losses as [{len(labels)}]")
+    wrong = labels[((labels < 0) & (labels != _IGNORED)) | (labels >= classes)]
+    if wrong.size:
+        raise ValueError(f"score_fn returned logits of {classes} classes, and an example has the label {wrong[0]}; labels must be 0 to {classes - 1}")

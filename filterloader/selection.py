@@ -25,6 +25,13 @@ class Selection:
         self.owner = owner
         self.chosen: np.ndarray | None = None
 
+    def choose(self, chosen: np.ndarray, blocks: Any) -> None:
+        """chosen: bool ``[blocks.examples]``, of what was surveyed."""
+        rows = getattr(blocks, "rows", None)  # None: of all there are
+        self.chosen = chosen if rows is None else np.zeros(blocks.length, bool)
+        if rows is not None:
+            self.chosen[rows[chosen]] = True
+
     def weights(self, candidates: Candidates) -> np.ndarray:
         """1 for what is chosen, else 0, float32 ``[n]``."""
         if self.chosen is None:
@@ -32,7 +39,7 @@ class Selection:
         if not candidates.indexed or candidates.merged > 1:
             raise ValueError(
                 f"{self.owner} needs examples by index, and these come without: use granularity='example', a sampler that draws whole "
-                "numbers, and in_order=True"
+                "numbers, and in_order=True, or choose a policy that needs no index: ThreeStage, AutoAssist, AutoThreshold or Random"
             )
         ids = candidates.example_ids
         if len(ids) and not -len(self.chosen) <= ids.min() <= ids.max() < len(self.chosen):
@@ -51,13 +58,14 @@ class Selection:
 
 
 def gather(blocks: Iterable[tuple[Candidates, Any]], score: Callable[[Any, Candidates], np.ndarray]) -> np.ndarray:
-    """One score an example, float32 ``[blocks.examples]``, nan where it is not finite (a warning says how many).
+    """One score a surveyed example, float32 ``[blocks.examples]``, nan where it is not finite (a warning says how many).
 
     score: ``(scores, candidates) -> [n]``.
     """
-    found = np.full(blocks.examples, np.nan, np.float32)
+    found, rows = np.full(blocks.examples, np.nan, np.float32), getattr(blocks, "rows", None)
     for candidates, scores in blocks:
-        found[candidates.example_ids] = score(scores, candidates)
+        at = candidates.example_ids if rows is None else np.searchsorted(rows, candidates.example_ids)
+        found[at] = score(scores, candidates)
     wild = ~np.isfinite(found)
     if wild.any():
         found[wild] = np.nan

@@ -5,6 +5,8 @@ from __future__ import annotations
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
+
 
 def share(name: str, value: Any, *, zero: bool = True) -> float:
     """``value`` as a float in [0, 1] (above 0 unless ``zero``); raises ValueError that says so."""
@@ -26,6 +28,13 @@ def real(name: str, value: Any) -> float:
     if not isinstance(value, Real) or isinstance(value, bool) or value != value or value in (float("inf"), -float("inf")):
         raise ValueError(f"{name} must be a finite number, got {value!r}")
     return float(value)
+
+
+def truth(name: str, value: Any) -> bool:
+    """``value`` as a bool; raises ValueError for anything but True and False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
 
 
 def paste(thing: Any, *names: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sized
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,8 @@ _IGNORED = -100  # what torch's losses ignore: the padding of whole numbers
 
 
 class Survey:
-    """The whole data set in blocks of ``(candidates, scores)``, in data-set order: what ``policy.survey`` gets.
+    """The whole data set in blocks of ``(candidates, scores)``, in data-set order: what ``policy.survey`` gets. Of a data set from
+    which a ``SubsetRandomSampler`` (any sampler with ``indices``) draws a part, that part.
 
     Each iteration reads the rows anew; a survey that is not iterated costs nothing. Sampler, generators and random states of a
     pass stay as they are. candidates: ``example_ids`` are the indices in the data set (``indexed``), ``bag`` is there where the
@@ -30,7 +31,8 @@ class Survey:
     ``score_fn`` runs without gradients and is called with the batch alone. Whether the model is in evaluation mode meanwhile
     (no dropout), and on which device the batch belongs, is up to ``score_fn``.
 
-    Attributes: ``examples``, how many there are.
+    Attributes: ``examples``, how many there are; ``rows``, int64 ``[examples]``, their indices in the data set, rising;
+    ``length``, of the data set.
     """
 
     def __init__(self, policy: Any, source: Source, collate: Callable, *, features: Callable | None,
@@ -40,8 +42,20 @@ class Survey:
         self._finish, self._score_fn, self._size = finish, score_fn, size or 32
 
     @property
-    def examples(self) -> int:
+    def length(self) -> int:
         return len(self._source.reference.dataset)
+
+    @property
+    def rows(self) -> np.ndarray:
+        drawn = _drawn_from(self._source)
+        if drawn is None:
+            return np.arange(self.length)
+        rows = np.unique(np.asarray(drawn, np.int64))
+        return np.unique(np.where(rows < 0, rows + self.length, rows))
+
+    @property
+    def examples(self) -> int:
+        return self.length if _drawn_from(self._source) is None else len(self.rows)
 
     def before_pass(self) -> None:
         """Let the policy look, if it wants to before the pass that begins now; its time is ``survey_s`` in the ledger."""
@@ -57,10 +71,11 @@ class Survey:
         scoring = _scores(self.policy)
         if scoring and self._score_fn is None:
             raise ValueError(_no_score_fn(self.policy))
-        source, rows = self._source.aside(), _BATCHES * self._size if scoring else _ROWS
-        for start in range(0, self.examples, rows):
-            index = np.arange(start, min(start + rows, self.examples))
-            block = source.read(index).placed(start, index, self.examples)
+        source, rows = self._source.aside(), self.rows
+        at_once = _BATCHES * self._size if scoring else _ROWS
+        for start in range(0, len(rows), at_once):
+            index = rows[start : start + at_once]
+            block = source.read(index).placed(start, index, len(rows))
             if self._features is not None:
                 block.bag = self._features(block)
             yield block, self._score(block) if scoring else None
@@ -87,6 +102,12 @@ def check(policy: Any, source: Source, *, features: Any, score_fn: Any) -> None:
                 f"{name} needs examples by index, and an iterable data set has none; give it as rows by number (a list, a map-style "
                 "Dataset, a datasets.Dataset), or choose a policy for streams: ThreeStage, SelectiveBackprop, AutoThreshold or Random"
             )
+        if source.reference.num_workers and not source.reference.in_order:
+            raise ValueError(
+                f"{name} needs examples by index, and in_order=False with workers loses which is which; use in_order=True, or choose a "
+                "policy that needs no index: ThreeStage, AutoAssist, AutoThreshold or Random"
+            )
+    if surveys:
         if not hasattr(source.reference.dataset, "__len__"):
             raise ValueError(f"{name} needs to know how many examples there are; give the data set a __len__")
     if surveys and _scores(policy) and score_fn is None:
@@ -94,6 +115,14 @@ def check(policy: Any, source: Source, *, features: Any, score_fn: Any) -> None:
     crossed = getattr(features, "kind", "tokens") != "tokens" or getattr(features, "label", False) is True
     if getattr(policy, "predicts_labels", False) and crossed:
         raise ValueError(f"{name} predicts the label from the words, and features={features!r} tells it the label; leave features= out")
+
+
+def _drawn_from(source: Source) -> Sized | None:
+    """The indices that a sampler is limited to, None where it is to none."""
+    given = source.reference
+    sampler = given.sampler if given.batch_sampler is None else getattr(given.batch_sampler, "sampler", None)
+    indices = getattr(sampler, "indices", None)
+    return indices if isinstance(indices, Sized) else None
 
 
 def _scores(policy: Any) -> bool:

@@ -76,7 +76,7 @@ def test_a_killed_run_goes_on_and_what_it_finished_stays(data, finished, tmp_pat
     whole = (finished / "cells.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "cells.jsonl").write_text("".join(whole[:6]) + whole[6][:200])
     assert call(data, tmp_path) == 0
-    assert "1 half-written line taken out" in capsys.readouterr().err
+    assert "1 line that holds no whole cell taken out" in capsys.readouterr().err
     comp = lines(tmp_path)
     assert comp[:6] == ref[:6] and names(comp) == names(ref)
     fixed = [i for i, cell in enumerate(ref) if cell["controls"] is None]  # an own control's share is a measured time
@@ -103,6 +103,56 @@ def test_every_row_can_have_controls_of_its_own(data, tmp_path, capsys):
     assert call(data, tmp_path, "--list", "--own", "all") == 0
     listed = capsys.readouterr().out
     assert all(f"random as {name}" in listed for name in ROWS) and "as train_all/1" not in listed and "as random" not in listed
+
+
+def test_names_of_rows_with_own_controls_are_checked(data, tmp_path, capsys):
+    assert call(data, tmp_path, "--list", "--own", "fixed_threshold") == 0
+    assert "random as fixed_threshold/0.3" in capsys.readouterr().out
+    assert call(data, tmp_path, "--list", "--own", "nope/x") == 2
+    assert "--own: no row is called ['nope/x']" in capsys.readouterr().err
+
+
+def test_what_is_named_twice_is_run_once(data, finished, capsys):
+    assert call(data, finished, "--list", seeds=("0", "0"), datasets=("one", "one")) == 0
+    done = capsys.readouterr().out.splitlines()
+    assert len(done) == 1 and "missing" not in done[0]
+
+
+def test_a_policy_whose_defaults_have_changed_is_run_again(data, finished, tmp_path, capsys):
+    cells = lines(finished)
+    next(cell for cell in cells if cell["policy"] == "fixed_threshold")["settings"] = "FixedThreshold(threshold=0.3, old=True)"
+    (tmp_path / "cells.jsonl").write_text("".join(json.dumps(cell) + "\n" for cell in cells))
+    assert call(data, tmp_path, "--list") == 0
+    assert capsys.readouterr().out.splitlines()[0].endswith("missing: fixed_threshold/0.3")
+
+
+@pytest.mark.parametrize("arguments, said", [
+    (("--device", "nowhere"), "error: "), (("--threads", "0"), "must be at least 1, got 0"), (("--train", "-5"), "must be at least 1, got -5"),
+    (("--test", "0"), "must be at least 1, got 0"), (("--max-length", "1"), "must be at least 3, got 1"),
+])  # fmt: skip
+def test_bad_numbers_are_said_in_one_line(data, tmp_path, capsys, arguments, said):
+    try:
+        code = call(data, tmp_path, *arguments)
+    except SystemExit as stopped:
+        code = stopped.code
+    assert code == 2 and said in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_models_are_told_apart_by_what_is_in_them(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name / "model").mkdir(parents=True)
+        (tmp_path / name / "model" / "config.json").write_text(f'{{"of": "{name}"}}')
+    assert runner.contents(str(tmp_path / "a" / "model")) != runner.contents(str(tmp_path / "b" / "model"))
+
+
+def test_rows_of_one_policy_with_other_predictors_are_warmed_up_each(data, finished):
+    bench = runner.Bench(None, torch.device("cpu"), "fp32")
+    task = tasks.load("one", tasks.Size(40, 10, 1, 16, 1e-4, tune=8), data)
+    chosen = {system.name: system for system in systems.SYSTEMS if system.policy == "three_stage"}
+    tokenizer, model = bench.make(task, 0)
+    for name in ("three_stage/scored", "three_stage/script"):
+        runner._warm_up(bench, chosen[name], model, tokenizer, task, bench.recipe(task, chosen[name]))
+    assert bench.warmed == {"three_stage/scored", "three_stage/script"}
 
 
 def test_other_sizes_are_other_cells(data, finished, capsys):
@@ -198,9 +248,9 @@ def test_what_was_right_survives_packing():
 def test_broken_lines_are_taken_out_wherever_they_are(tmp_path):
     kept = [json.dumps(cell(seed=seed)) for seed in range(3)]
     path = tmp_path / "cells.jsonl"
-    path.write_text("\n".join([kept[0], kept[1][:30], '{"no": "cell"}', kept[1], kept[2]]))  # no newline at the end: whole all the same
+    path.write_text("\n".join([kept[0], kept[1][:30], '{"no": "cell"}', "null", "[1, 2]", kept[1], kept[2]]))  # no newline at the end: whole all the same
     found = store.Store(path)
-    assert [one["seed"] for one in found.cells.values()] == [0, 1, 2] and "2 half-written lines" in found.notes[0]
+    assert [one["seed"] for one in found.cells.values()] == [0, 1, 2] and "4 lines that hold no whole cell" in found.notes[0]
     assert path.read_text() == "\n".join(kept) + "\n"
     found.add(cell(seed=3))
     assert len(store.Store(path).cells) == 4 and not store.Store(path).notes

@@ -85,6 +85,13 @@ def test_random_is_read_at_the_share_trained_on_whatever_its_time(tmp_path):
     assert given == claims.NO and "-2.50" in text
 
 
+def test_random_is_not_read_beyond_the_shares_it_was_run_at(tmp_path):
+    singles = [cell("random", f"{keep}, batch 1", HALF, backwarded=100 * keep) for keep in (0.1, 0.5)]
+    script = cell("three_stage", "script, batch 1", RIGHT, backwarded=90, wall=50.0)
+    text, given = verdict(evidence(tmp_path, cell("train_all", "1", RIGHT), *singles, script), "Table 5, batch size 1", "batch size 1 as well")
+    assert given == claims.OPEN and "trained on 90 %, and random, batch 1 was run from 10 to 50 %" in text
+
+
 def test_the_best_of_three_stages_stands_for_the_system(tmp_path):
     rows = [cell("three_stage", "example", HALF, wall=1.0), cell("three_stage", "scored", RIGHT, wall=2.0), cell("three_stage", "frozen", RIGHT, wall=0.1)]
     found = evidence(tmp_path, main=[cell("train_all", "1", RIGHT), *rows])

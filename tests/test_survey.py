@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.utils.data import IterableDataset, Subset, SubsetRandomSampler
 
-from filterloader import FilteringDataLoader, TrainAll
+from filterloader import DynamicEL2N, FilteringDataLoader, Random, SelectionViaProxy, StaticEL2N, TrainAll
 from filterloader.survey import _joined
 from tests.conftest import Clock, losses_of, sentences, train
 
@@ -254,3 +254,27 @@ def test_a_policy_that_wants_scores_only_later_is_told_then(tokenizer):
 def test_scores_of_another_shape_are_refused(tokenizer, returned, message):
     with pytest.raises(ValueError, match=message):
         iter(build(tokenizer, Looks(), score_fn=returned))
+
+
+@pytest.mark.parametrize("make", [lambda: StaticEL2N(0.2, after=0), lambda: DynamicEL2N(0.2, tau=0), lambda: SelectionViaProxy(0.2, epochs=1)])
+def test_what_a_sampler_leaves_out_is_neither_scored_nor_chosen_nor_counted(tokenizer, make):
+    policy = make()
+    drawn = SubsetRandomSampler(range(100, 200), generator=torch.Generator().manual_seed(1))
+    taken, scored = [], []
+
+    def score(batch):
+        scored.append(len(batch["labels"]))
+        return torch.nn.functional.one_hot(batch["labels"], 2).float()
+
+    loader = build(tokenizer, policy, sampler=drawn, shuffle=None, score_fn=score)
+    loader.policy.screen = lambda candidates, real=policy.screen: taken.append(candidates.example_ids) or real(candidates)
+    for _ in range(2):
+        assert sum(len(batch["labels"]) for batch in loader) == 20
+    assert sum(scored) in (0, 100) or isinstance(policy, DynamicEL2N)
+    assert np.flatnonzero(policy._selection.chosen).min() >= 100 and np.flatnonzero(policy._selection.chosen).max() < 200
+
+
+def test_a_pass_of_which_nothing_is_kept_says_so(tokenizer):
+    loader = FilteringDataLoader(sentences(40), 30, tokenizer=tokenizer, policy=Random(0.1, seed=1), drop_last=True)
+    with pytest.warns(UserWarning, match="handed out nothing: of its 40 examples.*drop_last"):
+        assert list(loader) == []

@@ -44,7 +44,7 @@ def main(table: Table, arguments: list[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *_: say(f"note: {message}")
             return go(table, given)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RuntimeError, AssertionError) as error:
         say(f"{table.name}: error: {' '.join(str(error).split())}")
         return 2
     except KeyboardInterrupt:
@@ -59,14 +59,14 @@ def parser(table: Table) -> argparse.ArgumentParser:
     add("--model", help="a folder or hub name of a pretrained encoder (default: a tiny one that starts from nothing)")
     add("--datasets", nargs="+", default=list(table.small), metavar="NAME", help=f"default: {' '.join(table.small)}")
     add("--policies", nargs="+", metavar="NAME", help="policies, or rows as policy/budget (default: all); baseline and controls are always run")
-    add("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="SEED", help="default: 0 1 2")
+    add("--seeds", nargs="+", type=_at_least(0), default=[0, 1, 2], metavar="SEED", help="default: 0 1 2")
     add("--own", nargs="*", default=list(table.own), metavar="ROW", help=f"rows that get controls of their own, or all (default: {' '.join(table.own) or 'none'})")
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="default: cuda where there is one, else cpu")
-    add("--threads", type=int, help="CPU threads for torch (default: torch's choice)")
+    add("--threads", type=_at_least(1), help="CPU threads for torch (default: torch's choice)")
     add("--precision", choices=("bf16", "fp32"), default="bf16", help="autocast of the forward pass, for all rows alike (default: bf16)")
     add("--full", action="store_true", help="all data and longer texts, for a GPU")
     for name in ("train", "test", "epochs", "max-length"):
-        add(f"--{name}", type=int, metavar="N", help=f"another {name.replace('-', ' ')} than the data set's own")
+        add(f"--{name}", type=_at_least(3 if name == "max-length" else 1), metavar="N", help=f"another {name.replace('-', ' ')} than the data set's own")
     add("--minutes", type=float, metavar="M", help="begin no cell after M minutes")
     add("--out", type=Path, required=True, metavar="DIR", help="where cells.jsonl, the table and the pictures are")
     add("--beside", type=Path, nargs="*", default=[], metavar="DIR", help="folders that other tables filled, for a page that uses their cells")
@@ -74,6 +74,15 @@ def parser(table: Table) -> argparse.ArgumentParser:
     add("--page", action="store_true", help="make the table and pictures of what is there, and stop")
     add("--tune", action="store_true", help=f"instead, try the rates {tasks.RATES} for training on everything, on the tuning split")
     return parser
+
+
+def _at_least(low: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if int(text) < low:
+            raise argparse.ArgumentTypeError(f"must be at least {low}, got {text}")
+        return int(text)
+
+    return number
 
 
 def go(table: Table, given: argparse.Namespace) -> int:
@@ -87,6 +96,7 @@ def go(table: Table, given: argparse.Namespace) -> int:
         torch.set_num_threads(given.threads)
         os.environ.setdefault("RAYON_NUM_THREADS", str(given.threads))  # of the tokenizer
     bench = table.bench(given.model, torch.device(given.device), given.precision)
+    given.datasets = list(dict.fromkeys(given.datasets))
     loaded = {name: load(table, name, given) for name in given.datasets}
     if given.tune:
         return tune(bench, loaded, given.out, given.minutes)
@@ -94,13 +104,22 @@ def go(table: Table, given: argparse.Namespace) -> int:
     for note in notes:
         say(f"note: {note}")
     mine = [system.name for system in rows if system.policy not in systems.CONTROLS and system.name != "/".join(systems.BASELINE)]
-    own = mine if given.own == ["all"] else [name for name in given.own if name in mine]
-    planned = list(plan.cells(given.datasets, rows, given.seeds, own))
+    own = mine if given.own == ["all"] else _named(given.own, rows, table)
+    planned = list(plan.cells(given.datasets, rows, list(dict.fromkeys(given.seeds)), own))
     setups = {name: bench.setup(task) for name, task in loaded.items()}
     if given.list:
         sys.stdout.write(plan.overview(planned, store, setups) + "\n")
         return 0
     return fill(table, bench, loaded, planned, store, setups, given)
+
+
+def _named(names: Sequence[str], rows: Sequence[systems.System], table: Table) -> list[str]:
+    """The rows of these names (a policy, or ``policy/budget``) among those that are run. Raises ValueError for a name that no row has."""
+    known = {name for system in table.systems for name in (system.policy, system.name)}
+    if set(names) - known:
+        raise ValueError(f"--own: no row is called {sorted(set(names) - known)}: choose from {', '.join(system.name for system in table.systems)}, or all")
+    controls = (*systems.CONTROLS, systems.BASELINE[0])
+    return [system.name for system in rows if {system.policy, system.name} & set(names) and system.policy not in controls]
 
 
 def load(table: Table, name: str, given: argparse.Namespace) -> tasks.Task:

@@ -70,7 +70,7 @@ def at_wall_clock(rungs: Sequence[dict[str, Any]], wall_s: float, field: str = "
 
 def ladder(policy: str, seed: int, cells: Sequence[dict[str, Any]], suffix: str = "") -> list[dict[str, Any]]:
     """The rungs of a control: its cells whose budget is a share (and a suffix), and the one that trained on everything."""
-    shares = [f"{share:g}{suffix}" for share in LADDER]
+    shares = [f"{share:g}{suffix}" for share in (*LADDER, 1.0)]
     return [cell for cell in cells if cell["seed"] == seed and cell["controls"] is None
             and ((cell["policy"] == policy and cell["budget"] in shares) or (cell["policy"], cell["budget"]) == BASELINE)]  # fmt: skip
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from table.store import Key, Store
 from table.systems import BASELINE, CONTROLS, System
@@ -20,6 +22,14 @@ class Cell:
 
     def key(self, setup: str) -> Key:
         return Key(self.dataset, self.system.policy, "=" if self.controls else self.system.budget, self.seed, self.controls, setup)
+
+    def settled(self, found: dict[str, Any] | None) -> bool:
+        """Whether what was found is this cell: a policy whose defaults have changed since is run again."""
+        if found is None or self.controls is not None:
+            return found is not None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return found.get("settings") in (None, repr(self.system.make(self.system.epochs or found.get("epochs", 2))))
 
     @property
     def name(self) -> str:
@@ -43,8 +53,8 @@ def cells(datasets: Sequence[str], systems: Sequence[System], seeds: Sequence[in
 
 
 def missing(planned: Sequence[Cell], store: Store, setups: Mapping[str, str]) -> list[Cell]:
-    """The planned cells that are not in the store. setups: digest a data set."""
-    return [cell for cell in planned if store.get(cell.key(setups[cell.dataset])) is None]
+    """The planned cells that are not in the store, or there with other settings of their policy. setups: digest a data set."""
+    return [cell for cell in planned if not cell.settled(store.get(cell.key(setups[cell.dataset])))]
 
 
 def overview(planned: Sequence[Cell], store: Store, setups: Mapping[str, str]) -> str:

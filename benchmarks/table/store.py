@@ -49,11 +49,11 @@ class Store:
                 cell = json.loads(line)
                 self.cells[key_of(cell)] = cell
                 whole.append(line)
-            except (json.JSONDecodeError, KeyError, TypeError):
+            except (json.JSONDecodeError, KeyError, TypeError, AttributeError):
                 broken += 1
         if broken or not text.endswith("\n"):
             if broken:
-                self.notes.append(f"{self.path}: {broken} half-written line{'s' * (broken > 1)} taken out; what was lost is run again")
+                self.notes.append(f"{self.path}: {broken} line{'s' * (broken > 1)} that hold{'s' * (broken == 1)} no whole cell taken out; what was lost is run again")
             beside = self.path.with_name(self.path.name + ".mended")
             beside.write_text("".join(line + "\n" for line in whole), encoding="utf-8")
             os.replace(beside, self.path)
@@ -80,7 +80,7 @@ class Store:
 
 
 def key_of(cell: dict[str, Any]) -> Key:
-    controls = cell.get("controls")
+    controls = cell.setdefault("controls", None)
     return Key(cell["dataset"], cell["policy"], "=" if controls else cell["budget"], cell["seed"], controls, cell["setup"])
 
 

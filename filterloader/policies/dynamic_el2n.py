@@ -64,6 +64,8 @@ class DynamicEL2N:
         self.offset = selection.check_offset(self.keep, offset)
         self.smoothing = None if smoothing is None else share("smoothing", smoothing, zero=False)
         self.deviations = real("deviations", deviations)
+        if self.deviations < 0:
+            raise ValueError(f"deviations must be at least 0, got {deviations!r}")
         if self.deviations and self.smoothing is None:
             raise ValueError(f"deviations={deviations!r} are over the scorings that smoothing= remembers; set smoothing too, e.g. 0.8")
         self.joint = check_joint(joint)
@@ -112,7 +114,8 @@ class DynamicEL2N:
             score, joint = self.score, self.joint
             fresh = selection.gather(blocks, lambda scores, candidates: scores_of(scores, candidates, score=score, joint=joint))
             chosen = selection.top_share(self._smoothed(fresh), self.keep, self._rng, self.offset)
-        self._selection.chosen, self._chosen_at = chosen, self._passes
+        self._selection.choose(chosen, blocks)
+        self._chosen_at = self._passes
 
     def _smoothed(self, fresh: np.ndarray) -> np.ndarray:
         if self.smoothing is None:

@@ -8,7 +8,7 @@ from filterloader import selection
 from filterloader.candidates import Bag, Candidates
 from filterloader.policies.protocol import everything
 from filterloader.proxy import LinearProxy, check_lr, entropy, least_confidence
-from filterloader.settings import check_same, paste, share, whole
+from filterloader.settings import check_same, paste, share, truth, whole
 
 SCORES = ("entropy", "least_confidence", "forgetting", "k_centres")
 _SETTINGS = ("keep", "score", "bigrams", "dim", "lr", "epochs")
@@ -50,7 +50,7 @@ class SelectionViaProxy:
     ):
         if score not in SCORES:
             raise ValueError(f"score={score!r} is not known; choose one of {', '.join(map(repr, SCORES))}")
-        self.keep, self.score, self.bigrams = share("keep", keep, zero=False), score, bool(bigrams)
+        self.keep, self.score, self.bigrams = share("keep", keep, zero=False), score, truth("bigrams", bigrams)
         self.dim, self.lr = whole("dim", dim), check_lr(lr)
         self.epochs = whole("epochs", epochs, low=2 if score == "forgetting" else 1)
         self.seed = None if seed is None else whole("seed", seed, low=0)
@@ -77,13 +77,12 @@ class SelectionViaProxy:
         proxy = LinearProxy(words.n_features, dim=self.dim, lr=self.lr, epochs=self.epochs, bigrams=self.bigrams,
                             seed=int(self._rng.integers(2**62))).fit(words, labels)  # fmt: skip
         if self.score == "k_centres":
-            self._selection.chosen = selection.k_centres(proxy.transform(words), self.keep, self._rng)
-            return
+            return self._selection.choose(selection.k_centres(proxy.transform(words), self.keep, self._rng), blocks)
         if self.score == "forgetting":
             scores = proxy.forgetting
         else:
             scores = (entropy if self.score == "entropy" else least_confidence)(proxy.predict_proba(words))
-        self._selection.chosen = selection.top_share(scores, self.keep, self._rng)
+        self._selection.choose(selection.top_share(scores, self.keep, self._rng), blocks)
 
     def screen(self, candidates: Candidates) -> np.ndarray:
         return self._selection.weights(candidates)

@@ -68,7 +68,7 @@ class StaticEL2N:
         self._mean = selection.blend(self._mean, fresh, 1 / (self._scorings + 1), "StaticEL2N")
         self._scorings += 1
         if self._scorings == self.average:
-            self._selection.chosen = selection.top_share(self._mean, self.keep, self._rng)
+            self._selection.choose(selection.top_share(self._mean, self.keep, self._rng), blocks)
             self._mean = None
 
     def screen(self, candidates: Candidates) -> np.ndarray:
