@@ -93,7 +93,6 @@ def main() -> None:
     settle_threads(given.threads)
     import numba
     import torch
-
     from throughput import machine, profiling
     from throughput.corpus import corpora
 

@@ -28,10 +28,10 @@ import numpy as np
 import scipy.sparse
 import sklearn.naive_bayes
 from numba import njit
+from throughput.machine import hardware
 
 from filterloader.candidates import Bag
 from filterloader.naive_bayes import BernoulliNB, MultinomialNB
-from throughput.machine import hardware
 
 try:
     import river.naive_bayes

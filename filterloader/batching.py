@@ -109,15 +109,15 @@ class Batching:
     def state_dict(self) -> dict:
         return {
             "gathered": None if self.gathered is None else self.gathered.state_dict(),
-            "refill": None if self.refill is None else self.refill.state_dict(),
+            "buffer": None if self.refill is None else self.refill.state_dict(),
             "held": None if self._held is None else [part.state_dict() for part in self._held],
             "exhausted": self.exhausted,
         }
 
     def load_state_dict(self, state: dict) -> None:
         """Raises ValueError where the state is of a loader that batches otherwise."""
-        for name, buffer in (("gathered", self.gathered), ("refill", self.refill)):
-            if (state[name] is None) != (buffer is None):
+        for name, buffer in (("gathered", self.gathered), ("buffer", self.refill)):
+            if buffer is not None and state.get(name) is None:
                 raise ValueError("the saved state is of a loader that held other batches back; build it with the same buffer_batches=, score_fn= and policy")
             if buffer is not None:
                 buffer.load_state_dict(state[name])

@@ -25,7 +25,7 @@ from filterloader.screening import Screening
 from filterloader.settings import check_same, whole
 from filterloader.source import Source
 
-VERSION = 2
+VERSION = 1
 
 
 class FilteringDataLoader:
@@ -278,7 +278,7 @@ class FilteringDataLoader:
             "granularity": self.granularity,
             "policy": {"class": type(self.policy).__name__, "state": self.policy.state_dict()},
             "source": self._source.state_dict(),
-            "batching": self._batching.state_dict(),
+            **self._batching.state_dict(),
             "hook": self.hook.state_dict(),
             "ledger": self.ledger.state_dict(),
             "epoch": self.epoch,
@@ -309,8 +309,8 @@ class FilteringDataLoader:
     def _load(self, state: dict) -> None:
         check_same("granularity", state["granularity"], self.granularity)
         check_same("policy", state["policy"]["class"], type(self.policy).__name__)
-        self._batching.load_state_dict(state["batching"])
-        self._source.load_state_dict(state["source"], running=state["running"] and not state["batching"]["exhausted"])
+        self._batching.load_state_dict(state)
+        self._source.load_state_dict(state["source"], running=state["running"] and not state["exhausted"])
         self.policy.load_state_dict(state["policy"]["state"])
         self.hook.load_state_dict(state["hook"])
         self.ledger.load_state_dict(state["ledger"])

@@ -7,7 +7,14 @@ import datasets
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import BatchSampler, DataLoader, Dataset, SequentialSampler, SubsetRandomSampler, WeightedRandomSampler
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    SequentialSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+)
 from transformers import DataCollatorWithPadding
 
 from filterloader import ClassBalanced, FilteringDataLoader, FixedThreshold, Random, ThreeStage, TrainAll

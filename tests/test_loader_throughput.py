@@ -17,7 +17,20 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 bench = pytest.importorskip("predictor_throughput", reason="needs scikit-learn")
 
 import loader_throughput
-from throughput import clock, everything, filtering, gpu, machine, prediction, profiling, screening, startup, stream, table, training
+from throughput import (
+    clock,
+    everything,
+    filtering,
+    gpu,
+    machine,
+    prediction,
+    profiling,
+    screening,
+    startup,
+    stream,
+    table,
+    training,
+)
 from throughput.corpus import Corpus, corpora
 
 

@@ -22,7 +22,6 @@ from filterloader import (
 )
 from tests.conftest import Stream, everywhere, losses_of, same, sentences, through_a_file, train
 
-
 POLICIES = {
     "train_all": TrainAll,
     "random": lambda: Random(0.4),

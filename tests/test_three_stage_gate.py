@@ -7,8 +7,8 @@ import pytest
 
 from filterloader import MultinomialNB, ThreeStage
 from filterloader.candidates import Bag, Candidates
-from tests.zoo import WORDS, block
 from tests.test_three_stage import Remembering, both, noise, run
+from tests.zoo import WORDS, block
 
 
 @both

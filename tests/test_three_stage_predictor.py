@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from filterloader import MultinomialNB, ThreeStage
-from tests.zoo import WORDS, block
 from tests.test_three_stage import Remembering, filtering, low_by, run
+from tests.zoo import WORDS, block
 
 
 def called_low(policy, candidates):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import predictor_throughput as bench
+
 from throughput.clock import figure, times_faster
 from throughput.corpus import Corpus
 
