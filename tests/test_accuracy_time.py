@@ -126,6 +126,21 @@ def test_a_policy_whose_defaults_have_changed_is_run_again(data, finished, tmp_p
     assert capsys.readouterr().out.splitlines()[0].endswith("missing: fixed_threshold/0.3")
 
 
+def test_cells_of_a_busy_machine_can_be_run_again(data, finished, tmp_path):
+    cells = lines(finished)
+    for cell in cells:
+        cell["cpu_s"] = cell["elapsed_s"] * (0.5 if cell["policy"] in ("train_all", "fixed_threshold") else 1.0)
+    (tmp_path / "cells.jsonl").write_text("".join(json.dumps(cell) + "\n" for cell in cells))
+    assert call(data, tmp_path, policies=["fixed_threshold/0.3"]) == 0 and lines(tmp_path) == cells  # unless it is asked for
+    call(data, tmp_path, "--steady", "0.75", policies=["fixed_threshold/0.3"])
+    again = lines(tmp_path)
+    full = again[0]
+    assert len(again) == len(cells) and full["wall_s"] != cells[0]["wall_s"]
+    assert all(cell["t_norm_measured"] == pytest.approx(cell["wall_s"] / full["wall_s"]) for cell in again if cell["seed"] == 0)
+    changed = [cell["policy"] for cell, before in zip(again, cells, strict=True) if cell["wall_s"] != before["wall_s"]]
+    assert set(changed) == {"train_all", "fixed_threshold"}
+
+
 @pytest.mark.parametrize("arguments, said", [
     (("--device", "nowhere"), "error: "), (("--threads", "0"), "must be at least 1, got 0"), (("--train", "-5"), "must be at least 1, got -5"),
     (("--test", "0"), "must be at least 1, got 0"), (("--max-length", "1"), "must be at least 3, got 1"),

@@ -68,6 +68,7 @@ def parser(table: Table) -> argparse.ArgumentParser:
     for name in ("train", "test", "epochs", "max-length"):
         add(f"--{name}", type=_at_least(3 if name == "max-length" else 1), metavar="N", help=f"another {name.replace('-', ' ')} than the data set's own")
     add("--minutes", type=float, metavar="M", help="begin no cell after M minutes")
+    add("--steady", type=float, default=0.0, metavar="SHARE", help="run cells again that had less than this share of their processors (.9: the machine was busy)")
     add("--out", type=Path, required=True, metavar="DIR", help="where cells.jsonl, the table and the pictures are")
     add("--beside", type=Path, nargs="*", default=[], metavar="DIR", help="folders that other tables filled, for a page that uses their cells")
     add("--list", action="store_true", help="say what is done and what is missing, and stop")
@@ -108,7 +109,7 @@ def go(table: Table, given: argparse.Namespace) -> int:
     planned = list(plan.cells(given.datasets, rows, list(dict.fromkeys(given.seeds)), own))
     setups = {name: bench.setup(task) for name, task in loaded.items()}
     if given.list:
-        sys.stdout.write(plan.overview(planned, store, setups) + "\n")
+        sys.stdout.write(plan.overview(planned, store, setups, given.steady) + "\n")
         return 0
     return fill(table, bench, loaded, planned, store, setups, given)
 
@@ -133,7 +134,7 @@ def load(table: Table, name: str, given: argparse.Namespace) -> tasks.Task:
 def fill(table: Table, bench: runner.Bench, loaded: dict, planned: list[plan.Cell], store: Store, setups: dict, given: argparse.Namespace) -> int:
     """Run what is missing, in order; a cell that fails is named and passed over."""
     start, failed = time.monotonic(), []
-    todo = plan.missing(planned, store, setups)
+    todo = plan.missing(planned, store, setups, given.steady)
     say(f"{len(planned) - len(todo)} of {len(planned)} cells are done")
     for number, cell in enumerate(todo, 1):
         if given.minutes is not None and time.monotonic() - start > 60 * given.minutes:
@@ -146,9 +147,11 @@ def fill(table: Table, bench: runner.Bench, loaded: dict, planned: list[plan.Cel
             say(f"{cell.name} failed: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
             continue
         store.add(done)
+        runner.rescale(store, done)
         say(f"[{number}/{len(todo)}] {cell.name}: accuracy {100 * done['accuracy']:.2f} %, {done['wall_s']:.1f} s, "
             f"T_norm {done['t_norm_measured']:.2f}")  # fmt: skip
     if store.cells:
+        store.compact()
         say(f"written: {', '.join(map(str, table.write(store, given.out, given.beside)))}")
     if failed:
         say(f"{len(failed)} cells failed: {', '.join(failed)}")

@@ -9,6 +9,7 @@ from typing import Any
 from filterloader import metrics, report
 from table import pictures
 from table.controls import Row, rows
+from table.plan import quiet
 from table.store import Store
 from table.systems import BASELINE, CONTROLS
 
@@ -109,7 +110,7 @@ def described(found: Sequence[Row]) -> str:
 
 def _quiet(cells: Sequence[dict[str, Any]]) -> str:
     """Whether the runs had their processors for themselves."""
-    shares = sorted(cell["cpu_s"] / cell["elapsed_s"] / cell["threads"] for cell in cells if cell.get("elapsed_s") and cell["device"] == "cpu")
+    shares = sorted(quiet(cell) for cell in cells if cell.get("elapsed_s") and cell["device"] == "cpu")
     if not shares:
         return ""
     low, median = shares[0], shares[len(shares) // 2]

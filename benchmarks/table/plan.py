@@ -52,15 +52,23 @@ def cells(datasets: Sequence[str], systems: Sequence[System], seeds: Sequence[in
                         yield Cell(dataset, System(policy, "=", lambda kind, _: None), seed, controls=system.name)
 
 
-def missing(planned: Sequence[Cell], store: Store, setups: Mapping[str, str]) -> list[Cell]:
-    """The planned cells that are not in the store, or there with other settings of their policy. setups: digest a data set."""
-    return [cell for cell in planned if not cell.settled(store.get(cell.key(setups[cell.dataset])))]
+def missing(planned: Sequence[Cell], store: Store, setups: Mapping[str, str], steady: float = 0.0) -> list[Cell]:
+    """The planned cells that are not in the store, or there with other settings of their policy, or whose run had less than
+    ``steady`` of its processors. setups: digest a data set."""
+    found = [(cell, store.get(cell.key(setups[cell.dataset]))) for cell in planned]
+    return [cell for cell, there in found if not cell.settled(there) or quiet(there) < steady]
 
 
-def overview(planned: Sequence[Cell], store: Store, setups: Mapping[str, str]) -> str:
+def quiet(cell: dict[str, Any]) -> float:
+    """The share of its processors that a run on a CPU had: processor time over wall-clock x threads; 1 where that is not known."""
+    known = cell.get("elapsed_s") and cell.get("cpu_s") is not None and cell.get("device") == "cpu"
+    return cell["cpu_s"] / cell["elapsed_s"] / cell["threads"] if known else 1.0
+
+
+def overview(planned: Sequence[Cell], store: Store, setups: Mapping[str, str], steady: float = 0.0) -> str:
     """What is done and what is missing, one line a data set and seed, as text."""
     lines = []
-    left = {id(cell) for cell in missing(planned, store, setups)}
+    left = {id(cell) for cell in missing(planned, store, setups, steady)}
     for dataset, seed in dict.fromkeys((cell.dataset, cell.seed) for cell in planned):
         own = [cell for cell in planned if (cell.dataset, cell.seed) == (dataset, seed)]
         todo = [cell.name.removeprefix(f"{dataset} ").removesuffix(f" seed {seed}") for cell in own if id(cell) in left]

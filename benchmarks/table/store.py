@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,9 +54,17 @@ class Store:
         if broken or not text.endswith("\n"):
             if broken:
                 self.notes.append(f"{self.path}: {broken} line{'s' * (broken > 1)} that hold{'s' * (broken == 1)} no whole cell taken out; what was lost is run again")
-            beside = self.path.with_name(self.path.name + ".mended")
-            beside.write_text("".join(line + "\n" for line in whole), encoding="utf-8")
-            os.replace(beside, self.path)
+            self._rewrite(whole)
+
+    def _rewrite(self, lines: Iterable[str]) -> None:
+        beside = self.path.with_name(self.path.name + ".mended")
+        beside.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+        os.replace(beside, self.path)
+
+    def compact(self) -> None:
+        """Leave one line a cell in the file."""
+        if self.path.read_bytes().count(b"\n") > len(self.cells):
+            self._rewrite(json.dumps(cell, ensure_ascii=False) for cell in self.cells.values())
 
     def add(self, cell: dict[str, Any]) -> None:
         """Keep a finished cell. Raises KeyError where it lacks a field of `Key`."""
