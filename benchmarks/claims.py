@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from table import page
 from table.controls import Row, at_wall_clock, ladder, rows, scores_of
+from table.frontier import agot
 from table.store import Store
 
 from filterloader import metrics
@@ -82,7 +83,7 @@ class Evidence:
         found = [row for row in self.rows("main", dataset).values() if row.policy == "three_stage" and row.budget != "frozen"]
         if not found:
             raise Missing(f"{dataset} three_stage was not run")
-        return max(found, key=lambda row: page.agot(row, full) or 0.0)
+        return max(found, key=lambda row: agot(row, full) or 0.0)
 
     def ladder(self, row: Row, kind: str, suffix: str = "") -> np.ndarray:
         """What random scored at the row's share of the stream, ``[seeds, test]``: as many examples trained on, whatever their time."""

@@ -6,7 +6,7 @@ import accuracy_time
 import numpy as np
 import pytest
 import torch
-from table import command, controls, page, plan, runner, store, systems, tasks
+from table import command, controls, frontier, page, plan, runner, store, systems, tasks
 
 from filterloader import Random, TrainAll, encoder, experiment
 from filterloader.policies import POLICIES
@@ -347,5 +347,5 @@ def test_the_page_marks_the_front_and_the_best_gain_over_time(tmp_path):
     found.add(cell(correct=[1, 1, 1, 0], base_accuracy=0.25, t_norm_measured=1.0))
     found.add(cell("three_stage", "example", correct=[1, 1, 1, 0], wall=5.0, base_accuracy=0.25, t_norm_measured=0.5))
     found.add(cell("auto_threshold", "default", correct=[1, 0, 0, 0], wall=9.0, base_accuracy=0.25, t_norm_measured=0.9))
-    front, best = page.marked(controls.rows(found, "one"))
+    front, best = frontier.marked(controls.rows(found, "one"))
     assert front == ["three_stage/example"] and best == "three_stage/example"

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from filterloader import metrics, report
+from filterloader import report
 from table import pictures
 from table.controls import Row, rows
+from table.frontier import agot, marked
 from table.plan import quiet
 from table.store import Store
-from table.systems import BASELINE, CONTROLS
+from table.systems import BASELINE
 
 OPTIONAL = ("intent %", "slot F1")  # of joint.py
 COLUMNS = ("row", "accuracy", *OPTIONAL, "macro F1", "wall_s", "t_norm_measured", "t_norm_modelled", "forwarded", "backwarded", "agot",
@@ -79,22 +80,6 @@ def lines(found: Sequence[Row]) -> list[dict[str, Any]]:
         line["marks"] = " ".join(mark for mark, has in (("P", row.name in front), ("A", row.name == best)) if has)
         table.append(line)
     return table
-
-
-def marked(found: Sequence[Row]) -> tuple[list[str], str | None]:
-    """Names of the rows on the Pareto front, by rising time, and of the AGOT-optimal one."""
-    points = [(row.mean("wall_s"), row.accuracy[0]) for row in found]
-    front = [found[i].name for i in metrics.pareto_front(points)]
-    full = next(row for row in found if (row.policy, row.budget) == BASELINE)
-    scored = {row.name: agot(row, full) for row in found if row.policy not in CONTROLS and row.budget != "frozen"}
-    known = {name: value for name, value in scored.items() if value is not None}
-    return front, max(known, key=known.__getitem__) if known else None
-
-
-def agot(row: Row, full: Row) -> float | None:
-    """Accuracy gain over time, of the means over seeds; None where training on everything gained nothing."""
-    base, top = full.mean("base_accuracy"), full.accuracy[0]
-    return None if top <= base else metrics.agot(row.accuracy[0], base, top, row.mean("t_norm_measured"))
 
 
 def described(found: Sequence[Row]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from filterloader.metrics import pareto_front
 from filterloader.pictures import COLOURS, FAINT, INK, dress
 from table.controls import Row
+from table.frontier import marked
 from table.systems import BASELINE, CONTROLS
 
 COLOUR = {
@@ -92,7 +93,5 @@ def _floor(found: Sequence[Row], full: Row) -> float:
 
 
 def _best(found: Sequence[Row]) -> Row | None:
-    from table.page import marked
-
     _, name = marked(found)
     return next((row for row in found if row.name == name), None)
