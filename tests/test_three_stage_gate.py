@@ -139,13 +139,13 @@ def forgetful(policy, reports=900, n=64):
 
 def test_skips_that_have_become_as_hard_as_everything_lead_back_to_the_warm_up():
     with pytest.warns(UserWarning, match="back to the warm-up: .* audited skips.*lower cutoff=") as told:
-        stages = forgetful(ThreeStage(warmup=640, seed=0))
+        stages = forgetful(ThreeStage(warmup=640, cutoff=0.5, seed=0))
     assert stages[:4] == ["warm-up", "fit", "filter", "warm-up"]
     assert len([w for w in told if "back to the warm-up" in str(w.message)]) == 1
 
 
 def test_without_audits_the_filter_stage_is_for_good():
-    assert forgetful(ThreeStage(warmup=640, audit=0.0, seed=0)) == ["warm-up", "fit", "filter"]
+    assert forgetful(ThreeStage(warmup=640, cutoff=0.5, audit=0.0, seed=0)) == ["warm-up", "fit", "filter"]
 
 
 def test_a_predictor_that_stays_right_keeps_the_filter_stage():

@@ -37,7 +37,8 @@ class ThreeStage:
     where the length of the stream is not known).
     threshold: a ``MovingAverageThreshold``; None is the paper's (K = 8). predictor: anything with ``partial_fit`` and
     ``predict_proba`` over a ``Bag``; None is a calibrated ``MultinomialNB``, ``"bernoulli"`` the paper's model. cutoff: P(high
-    loss) below which a candidate is skipped; lower it where too little gets through. audit: chance that a candidate is let
+    loss) below which a candidate is skipped; lower it where too little gets through. A classifier's .5 skips so much that some
+    runs forget what they no longer see, and lose more than they saved (benchmarks/README.md); .5 is the paper's. audit: chance that a candidate is let
     through although the predictor calls it low-loss, so that its mistakes are found out and counted; where the
     audited skips come to have high losses as often as all examples had when the filter stage began, the policy warms up
     again, and says so. 0 is the paper to the letter. backward_gate: False never skips a backward pass, so that no report waits for the losses. in_sample: measure the
@@ -61,7 +62,7 @@ class ThreeStage:
         margin: float = 0.02,
         threshold: MovingAverageThreshold | None = None,
         predictor=None,
-        cutoff: float = 0.5,
+        cutoff: float = 0.3,
         audit: float = 0.02,
         backward_gate: bool = True,
         in_sample: bool = False,
@@ -95,7 +96,7 @@ class ThreeStage:
         over the last 128 example losses that counts the current batch and stands still after the warm-up, the gate measured
         on the batch just learnt (W = 8, ALT = 0.3), no audit. Use it with ``batch_size=8``."""
         threshold = MovingAverageThreshold(128, unit="example", include_current=True, frozen=True)
-        script = {"threshold": threshold, "predictor": "bernoulli", "alt": 0.3, "in_sample": True, "audit": 0.0}
+        script = {"threshold": threshold, "predictor": "bernoulli", "alt": 0.3, "in_sample": True, "cutoff": 0.5, "audit": 0.0}
         return cls(**{**script, **settings})
 
     def __repr__(self) -> str:
