@@ -18,12 +18,14 @@ TOP = 15
 
 
 def profiles(corpus: Corpus, batch: int) -> Iterator[tuple[str, int, list[dict]]]:
-    """Title, batches and the ``TOP`` functions of each: TrainAll over tokenized rows, the same from a ``DataLoader``, the filter stage."""
+    """Title, batches and the ``TOP`` functions of each: TrainAll over tokenized rows, the same from a ``DataLoader``, TrainAll over raw text, the
+    filter stage."""
     tokenizer = corpus.tokenizer
     everything = FilteringDataLoader(corpus.tokenized, tokenizer=tokenizer, policy=TrainAll(), **arguments(batch, 0))
     theirs = DataLoader(corpus.tokenized, collate_fn=DataCollatorWithPadding(tokenizer), **arguments(batch, 0))
+    raw = FilteringDataLoader(corpus.raw, tokenizer=tokenizer, text="text", policy=TrainAll(), **arguments(batch, 0))
     ours, _ = loaders(corpus, prepared(corpus), batch)
-    for title, loader in (("TrainAll, tokenized", everything), (COLLATOR, theirs), ("filter stage, words, raw text", ours)):
+    for title, loader in (("TrainAll, tokenized", everything), (COLLATOR, theirs), ("TrainAll, raw text", raw), ("filter stage, words, raw text", ours)):
         wake(loader)
         yield title, sum(1 for _ in loader), top(lambda loader=loader: drain(loader))
 
