@@ -271,7 +271,9 @@ class FilteringDataLoader:
 
         Position, refill buffer, policy with predictor and threshold, batches awaiting their report, ledger, and the random
         states that shuffle and decide. A stream is read again up to its position on resuming (an iterable data set must
-        repeat itself); a map-style data set is not.
+        repeat itself); a map-style data set is not. Save this, not the stream's own ``state_dict``, which does not follow while the
+        stream is read by column. A sampler that draws as it goes from Python's ``random`` (or, with workers, from torch's global
+        generator) is not brought back exactly: give it a generator of its own.
         """
         return pack({
             "version": VERSION,
