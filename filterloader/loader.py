@@ -45,8 +45,9 @@ class FilteringDataLoader:
 
     tokenizer: a fast tokenizer for raw text, taken as it is now (``model_max_length`` is where texts are cut: set it before); None
     for rows that hold ``input_ids`` already, or hold no text. text: the column of raw text, or a pair of columns; None is
-    ``"text"``. label: the column that becomes ``labels``; None for none. policy: what to train on; None is ``ThreeStage()``. granularity: ``"example"`` screens examples and refills dense batches
-    of similar length; ``"batch"`` asks whether to yield each batch as it stands. features: what counts as a word: ``"auto"``,
+    ``"text"``. label: the column that becomes ``labels``; None for none. policy: what to train on; None is ``ThreeStage()``.
+    granularity: ``"example"`` screens examples and refills dense batches of similar length; ``"batch"`` asks whether to yield
+    each batch as it stands. features: what counts as a word: ``"auto"``,
     ``"tokens"``, ``"tokens*label"`` (``TokenFeatures``), ``"words"``, ``"words*label"``, ``"words+bigrams"``, ``"words+bigrams*label"``
     (``WordFeatures``: raw text, so that only survivors are tokenized) or a function ``Candidates -> Bag``; None leaves it to the
     policy. score_fn: ``batch -> losses [batch] or logits [batch, classes]``, run without gradients on what passed the screening:

@@ -11,6 +11,10 @@ from filterloader.candidates import Candidates
 from filterloader.settings import check_same
 
 
+def _as_they_are(survivors: Candidates) -> Candidates:
+    return survivors
+
+
 class RefillBuffer:
     """Collects survivors and hands out batches of ``batch_size``, none lost and none doubled.
 
@@ -19,7 +23,7 @@ class RefillBuffer:
 
     batch_size: examples a batch; None: as many as the largest block that came in. batches: how many batches of survivors are
     held back before the first one leaves, so that there is something to choose from. finish: makes survivors complete
-    (tokenizes their text), many at once (None: they are); those that came in since the last batch left are not needed for the next one, so that
+    (tokenizes their text), many at once; those that came in since the last batch left are not needed for the next one, so that
     a thread can finish them while the loop trains. thread: where to; None: here, when they are needed.
     """
 
@@ -28,7 +32,7 @@ class RefillBuffer:
         batch_size: int | None,
         batches: int,
         *,
-        finish: Callable[[Candidates], Candidates] | None = None,
+        finish: Callable[[Candidates], Candidates] = _as_they_are,
         thread: Executor | None = None,
     ):
         self.fixed, self.batch_size, self.batches = batch_size is not None, batch_size or 1, max(batches, 1)
@@ -91,13 +95,14 @@ class RefillBuffer:
 
     def _arrive(self) -> None:
         if self._coming:
-            coming = Candidates.concat(self._coming)
-            self._ready.append(self._future.result() if self._future is not None else self._finish(coming) if self._finish is not None else coming)
+            self._ready.append(self._finish(Candidates.concat(self._coming)) if self._future is None else self._future.result())
             self._unfinished -= sum(map(len, self._coming))
             self._coming, self._future = [], None
 
     def _choose(self, waiting: Candidates) -> np.ndarray:
-        lengths = waiting.texts[0].lengths if waiting.tokens is None and waiting.texts else waiting.lengths
+        lengths = waiting.lengths
+        if lengths is None and waiting.texts is not None:
+            lengths = sum(text.lengths for text in waiting.texts)
         if lengths is None or len(waiting) <= self.batch_size:
             return np.arange(min(len(waiting), self.batch_size))
         distance = np.abs(lengths - lengths[0])

@@ -9,7 +9,7 @@ import torch
 
 from filterloader.candidates import Candidates
 
-_IGNORED = -100  # no label, as torch's losses have it: a loss of 0
+IGNORED = -100  # what torch's losses ignore
 
 
 def losses_of(scores: Any, candidates: Candidates) -> np.ndarray:
@@ -30,6 +30,6 @@ def losses_of(scores: Any, candidates: Candidates) -> np.ndarray:
 def _check_classes(labels: np.ndarray, classes: int) -> None:
     if classes < 2:
         raise ValueError(f"score_fn returned shape [{len(labels)}, {classes}], which is neither losses nor logits; return losses as [{len(labels)}]")
-    wrong = labels[((labels < 0) & (labels != _IGNORED)) | (labels >= classes)]
+    wrong = labels[((labels < 0) & (labels != IGNORED)) | (labels >= classes)]
     if wrong.size:
         raise ValueError(f"score_fn returned logits of {classes} classes, and an example has the label {wrong[0]}; labels must be 0 to {classes - 1}")

@@ -27,10 +27,8 @@ class Selection:
 
     def choose(self, chosen: np.ndarray, blocks: Any) -> None:
         """chosen: bool ``[blocks.examples]``, of what was surveyed."""
-        rows = getattr(blocks, "rows", None)  # None: of all there are
-        self.chosen = chosen if rows is None else np.zeros(blocks.length, bool)
-        if rows is not None:
-            self.chosen[rows[chosen]] = True
+        self.chosen = np.zeros(getattr(blocks, "length", blocks.examples), bool)
+        self.chosen[_rows_of(blocks)[chosen]] = True
 
     def weights(self, candidates: Candidates) -> np.ndarray:
         """1 for what is chosen, else 0, float32 ``[n]``."""
@@ -57,15 +55,19 @@ class Selection:
         self.chosen = None if chosen is None else np.array(chosen, bool)
 
 
+def _rows_of(blocks: Any) -> np.ndarray:
+    """Indices in the data set of what was surveyed, rising; all of them where blocks do not say."""
+    return getattr(blocks, "rows", np.arange(blocks.examples))
+
+
 def gather(blocks: Iterable[tuple[Candidates, Any]], score: Callable[[Any, Candidates], np.ndarray]) -> np.ndarray:
     """One score a surveyed example, float32 ``[blocks.examples]``, nan where it is not finite (a warning says how many).
 
     score: ``(scores, candidates) -> [n]``.
     """
-    found, rows = np.full(blocks.examples, np.nan, np.float32), getattr(blocks, "rows", None)
+    found, rows = np.full(blocks.examples, np.nan, np.float32), _rows_of(blocks)
     for candidates, scores in blocks:
-        at = candidates.example_ids if rows is None else np.searchsorted(rows, candidates.example_ids)
-        found[at] = score(scores, candidates)
+        found[np.searchsorted(rows, candidates.example_ids)] = score(scores, candidates)
     wild = ~np.isfinite(found)
     if wild.any():
         found[wild] = np.nan

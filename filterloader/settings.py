@@ -5,8 +5,6 @@ from __future__ import annotations
 from numbers import Integral, Real
 from typing import Any
 
-import numpy as np
-
 
 def share(name: str, value: Any, *, zero: bool = True) -> float:
     """``value`` as a float in [0, 1] (above 0 unless ``zero``); raises ValueError that says so."""
@@ -32,9 +30,9 @@ def real(name: str, value: Any) -> float:
 
 def truth(name: str, value: Any) -> bool:
     """``value`` as a bool; raises ValueError for anything but True and False."""
-    if not isinstance(value, (bool, np.bool_)):
+    if not isinstance(value, bool):
         raise ValueError(f"{name} must be True or False, got {value!r}")
-    return bool(value)
+    return value
 
 
 def paste(thing: Any, *names: str) -> str:

@@ -10,11 +10,11 @@ import torch
 
 from filterloader.candidates import Candidates
 from filterloader.ledger import Ledger
+from filterloader.score import IGNORED
 from filterloader.source import Source
 
 _ROWS = 1024  # read at once where nothing is scored
 _BATCHES = 8  # read at once where the model scores: enough to find batches of similar length
-_IGNORED = -100  # what torch's losses ignore: the padding of whole numbers
 
 
 class Survey:
@@ -50,8 +50,8 @@ class Survey:
         drawn = _drawn_from(self._source)
         if drawn is None:
             return np.arange(self.length)
-        rows = np.unique(np.asarray(drawn, np.int64))
-        return np.unique(np.where(rows < 0, rows + self.length, rows))
+        drawn = np.asarray(drawn, np.int64)
+        return np.unique(np.where(drawn < 0, drawn + self.length, drawn))
 
     @property
     def examples(self) -> int:
@@ -160,7 +160,7 @@ def _joined(parts: list, order: torch.Tensor) -> Any:
     shape = [max(sizes) for sizes in zip(*(part.shape[1:] for part in parts), strict=True)]
     if all(list(part.shape[1:]) == shape for part in parts):
         return torch.cat(parts)[order]
-    fill = 0 if first.is_floating_point() or first.dtype == torch.bool else _IGNORED
+    fill = 0 if first.is_floating_point() or first.dtype == torch.bool else IGNORED
     out, at = torch.full([len(order), *shape], fill, dtype=first.dtype), 0
     for part in parts:
         out[(slice(at, at + len(part)), *(slice(size) for size in part.shape[1:]))] = part

@@ -6,7 +6,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from filterloader import AutoThreshold, FilteringDataLoader, FixedThreshold, TrainAll
-from tests.conftest import losses_of, numbered, own, right, spied, stack
+from tests.conftest import numbered, own, right, spied, stack
 
 
 def judged(policy, losses, **kw):
@@ -167,22 +167,3 @@ def test_an_unbatched_row_takes_a_report_of_any_length(tokenizer):
     for batch, mean in zip(loader, (1.5, None), strict=True):
         loss = loader.hook.report(torch.full((len(batch),), 1.5 if mean else 0.5))
         assert loss is None if mean is None else float(loss) == mean
-
-
-@pytest.mark.cuda
-@pytest.mark.parametrize("gated", [False, True])
-def test_on_cuda_only_a_decision_waits(gated):
-    loader = FilteringDataLoader(numbered(400, 50), batch_size=8, policy=FixedThreshold(0.5) if gated else AutoThreshold(warmup=10_000))
-    big = torch.randn(4096, 4096, device="cuda")
-    waited = 0
-    for batch in loader:
-        for _ in range(20):
-            big = (big @ big).clamp(-1, 1)
-        losses = losses_of(batch).cuda() + 0 * big.sum()
-        done = torch.cuda.Event()
-        done.record()
-        loader.hook.report(losses)
-        waited += done.query()
-    assert waited == 50 if gated else waited < 25
-    assert loader.ledger.scalars()["reports"] == 50
-    assert gated or loader.policy.loss_threshold is not None

@@ -16,7 +16,7 @@ from filterloader import datafiles
 class Size:
     """What one data set costs. train, tune, test: rows at most (None: all); epochs; max_length: tokens kept of a row.
 
-    lr: chosen on the tuning split, for TrainAll, at this size, out of `RATES` (``--tune`` prints the accuracies).
+    lr: chosen on the tuning split, for TrainAll, out of `RATES` (``--tune`` prints the accuracies at this size).
     """
 
     train: int | None
@@ -30,7 +30,8 @@ class Size:
 
 
 RATES = (5e-5, 1e-4, 2e-4, 4e-4, 8e-4)
-# Sizes for two CPU cores: training on everything takes about a minute, so that one seed of all data sets takes about two hours.
+# Sizes for a few hours of CPU cores: training on everything takes half a minute to two minutes of one core, and all rows of all data
+# sets about three hours a seed. The rates of the classifiers were chosen at somewhat larger sizes, out of the first four.
 SMALL = {
     "sst2": Size(6000, None, 2, 64, 1e-4, hub="nyu-mll/glue:sst2"),
     "atis": Size(None, None, 4, 64, 2e-4, tune=478, label="intent"),

@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 from torch.utils.data import DataLoader
 
-from filterloader import FilteringDataLoader, MultinomialNB, utf8
+from filterloader import FilteringDataLoader, MultinomialNB, TrainAll, utf8
 from filterloader.arrow import arrow_table
 from filterloader.candidates import Bag, Candidates
 from filterloader.features import WordFeatures
-from filterloader.policies.protocol import everything
 from throughput.clock import interleaved, rates, times_faster
 from throughput.corpus import Corpus
 from throughput.everything import InCollate, arguments, drain, rows_of, same_rows, wake
@@ -26,10 +25,10 @@ KEEP = 0.2
 FIRST, HABIT = "the same loader, tokenizing everything first", "DataLoader + tokenizer in collate_fn, then screening"
 
 
-class Band:
+class Band(TrainAll):
     """A policy that forwards what a fixed predictor scores from ``low`` to below ``high``; it learns nothing."""
 
-    gates_backward = False
+    gates_forward = needs_words = True
 
     def __init__(self, predictor: Any, low: float, high: float):
         self.predictor, self.low, self.high = predictor, low, high
@@ -41,15 +40,6 @@ class Band:
         if self.decisions is not None:
             self.decisions.append(candidates.example_ids[keep])
         return keep.astype(np.float32)
-
-    def judge(self, candidates: Candidates, losses: np.ndarray) -> np.ndarray:
-        return everything(candidates)
-
-    def state_dict(self) -> dict:
-        return {}
-
-    def load_state_dict(self, state: dict) -> None:
-        pass
 
 
 class TokensAndWords:
