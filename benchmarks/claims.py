@@ -276,6 +276,10 @@ def text_claims() -> list[Claim]:
     def three(evidence: Evidence, dataset: str) -> Row:
         return evidence.three_stages(dataset)
 
+    def energy(evidence: Evidence):
+        saved = [1 - time_ratio(three(evidence, dataset), evidence.row("main", dataset, BASE)) for dataset in filter(None, SETS.values())]
+        return f"mean {100 * np.mean(saved):.1f} % over {len(saved)} data sets", abs(np.mean(saved) - 0.4585) <= 0.1
+
     return [
         Claim("In words, section 1", "the first two stages take 16.1 % of the examples on average (here: within 10 points)", stages),
         Claim("In words, section 1", "the threshold skips up to 84 % of the backward passes (here: at least 74 %)",
@@ -285,12 +289,13 @@ def text_claims() -> list[Claim]:
         Claim("In words, section 4.2", "the predictor costs two orders of magnitude less than the model", cost),
         Claim("In words, section 5.2", "AG: +3.62 against selection via proxy, 1.82 times as fast", svp("ag_news")),
         Claim("In words, section 5.2", "AMZ: +5.54 against selection via proxy, 2.67 times as fast", svp(None)),
-        Claim("In words, section 5.2", "45.85 % of the energy saved, 0.56 instead of 1.05 lb of CO2e", _power),
+        Claim("In words, section 5.2", "45.85 % of the energy saved on average (here: within 10 points; power taken as steady, so as much as of the time)", energy),
+        Claim("In words, section 5.2", "0.56 instead of 1.05 lb of CO2e a run", _power),
     ]  # fmt: skip
 
 
 def _power(evidence: Evidence):
-    raise Missing("power was not measured")
+    raise Missing("power was not measured, and the runs are smaller")
 
 
 def second_paper() -> list[Claim]:

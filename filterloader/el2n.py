@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from filterloader.candidates import Candidates
-from filterloader.score import losses_of
+from filterloader.score import IGNORED, losses_of
 
 JOINT = ("norm", "sum", "mean")
 RETURNS = "logits [batch, classes], or scores [batch]"
@@ -16,7 +16,6 @@ JOINT_RETURNS = (
     "(intent logits [batch, classes], slot logits [batch, tokens, slots], slot labels [batch, tokens], -100 on all but first subwords), "
     "or scores [batch]"
 )
-_IGNORED = -100
 
 
 def el2n(logits: torch.Tensor, labels: Any) -> np.ndarray:
@@ -45,7 +44,7 @@ def joint_el2n(intent_logits: torch.Tensor, intent_labels: Any, slot_logits: tor
     total = slots.sqrt().sum(dim=1)
     if kind == "sum":
         return (intent.sqrt() + total).float().numpy()
-    count = (torch.as_tensor(slot_labels) != _IGNORED).sum(dim=1).clamp(min=1)
+    count = (torch.as_tensor(slot_labels) != IGNORED).sum(dim=1).clamp(min=1)
     return ((intent.sqrt() + total / count) / 2).float().numpy()
 
 
@@ -87,7 +86,7 @@ def _errors(logits: torch.Tensor, labels: Any, ndim: int, what: str) -> torch.Te
     if labels.is_floating_point():
         raise ValueError(f"{what}labels must be whole numbers, got {labels.dtype}")
     labels = labels.long()
-    ignored = labels == _IGNORED if ndim == 3 else torch.zeros_like(labels, dtype=torch.bool)
+    ignored = labels == IGNORED if ndim == 3 else torch.zeros_like(labels, dtype=torch.bool)
     wild = ~ignored & ((labels < 0) | (labels >= logits.shape[-1]))
     if wild.any():
         raise ValueError(f"{what}label {labels[wild][0]} is none of the {logits.shape[-1]} classes of the {what}logits")

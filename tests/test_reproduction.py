@@ -106,6 +106,14 @@ def test_headlines_of_dynamic_pruning(tmp_path):
     assert "--beside" in verdict(found, "Dynamic pruning", "atis, intent and slots, whole sentences: 50 %")[0]
 
 
+def test_energy_is_as_much_as_time(tmp_path):
+    sets = [name for name in claims.SETS.values() if name]
+    cells = [cell(*row, RIGHT, dataset=name, wall=wall) for name in sets for row, wall in ((("train_all", "1"), 10.0), (("three_stage", "example"), 5.4))]
+    found = evidence(tmp_path, main=cells)
+    assert verdict(found, "In words, section 5.2", "of the energy") == ("mean 46.0 % over 4 data sets", claims.YES)
+    assert verdict(found, "In words, section 5.2", "CO2e")[1] == claims.OPEN
+
+
 def test_joint_and_main_cells_are_told_apart(tmp_path):
     found = evidence(tmp_path, main=[cell("train_all", "1", RIGHT, dataset="atis", intent_accuracy=1.0)])
     assert found.row("joint", "atis", "train_all/1") and "main" not in found.stores

@@ -54,10 +54,11 @@ class Surveying(Policy, Protocol):
     surveys: bool
 
     def survey(self, blocks: Iterable[tuple[Candidates, Any]]) -> None:
-        """blocks: ``(candidates, scores)`` over the whole data set in its order, ``blocks.examples``, how many there are, and
-        ``blocks.rows``, their indices, which a sampler may limit (see ``filterloader.survey.Survey``). candidates: ``example_ids`` are indices in the data set, ``bag`` is there where
-        ``needs_words``. scores: what the loader's ``score_fn`` returned for them, CPU tensors with one row a candidate: a tensor or
-        a tuple or dict of tensors; None where ``survey_scores`` is False. May be iterated several times, or not at all; each
+        """blocks: ``(candidates, scores)`` over the whole data set in its order, with ``blocks.examples``, how many there are, and
+        ``blocks.rows``, their indices, which a sampler may limit (see ``filterloader.survey.Survey``). candidates:
+        ``example_ids`` are indices in the data set, ``bag`` is there where ``needs_words``. scores: what the loader's
+        ``score_fn`` returned for them, CPU tensors with one row a candidate: a tensor or a tuple or dict of tensors; None
+        where ``survey_scores`` is False. May be iterated several times, or not at all; each
         time reads, and scores, everything anew. An error leaves the policy as it was: the next pass surveys again."""
 
 
