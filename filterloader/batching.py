@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from filterloader.candidates import Candidates
 from filterloader.refill import RefillBuffer
 from filterloader.screening import Screening
@@ -17,6 +19,9 @@ class Batching:
     refill: where survivors are put together anew; None: what is kept stays the batch it is. hold: keep one kept batch back, so
     that the last one is known for the last. finish: tokenizes survivors that are still text. drop_last: the stream's last
     batch is dropped unless it is whole.
+
+    A block, or a batch, stays here until it has been dealt with: an interrupt while the policy decides, the model scores or a
+    batch is put together loses nothing, and the next call goes on with it. After any other error the pass goes on behind it.
 
     Attributes: ``exhausted``, whether the source is read to its end.
     """
@@ -33,7 +38,13 @@ class Batching:
         for buffer in self._buffers():
             buffer.clear()
         self._held: tuple[Candidates, Candidates] | None = None
+        self._leaving: tuple[Candidates, Candidates] | None = None  # a batch that is not handed out yet
+        self._drop_at_hand()
         self.exhausted = False
+
+    def _drop_at_hand(self) -> None:
+        self._at_hand: Candidates | None = None  # a block that is not dealt with yet
+        self._screened: int | None = None  # how many it had, once what is left of it are its survivors
 
     def _buffers(self) -> list[RefillBuffer]:
         return [buffer for buffer in (self.gathered, self.refill) if buffer is not None]
@@ -44,14 +55,14 @@ class Batching:
     def place(self) -> int:
         """Where in the stream the oldest example stands that is neither dropped nor handed out."""
         waiting = [buffer.oldest for buffer in self._buffers() if not (self.exhausted and self._drops(buffer))]
-        if self._held is not None:
-            waiting.append(int(self._held[1].positions[0]))
+        loose = [self._at_hand, *(pair[1] for pair in (self._held, self._leaving) if pair is not None)]
+        waiting += [int(part.positions[0]) for part in loose if part is not None and len(part)]
         return min((place for place in waiting if place is not None), default=self.source.rows)
 
     @property
     def over(self) -> bool:
         """Whether the stream is read to its end and no buffer holds anything."""
-        return self.exhausted and not any(map(len, self._buffers()))
+        return self.exhausted and not any(map(len, self._buffers())) and self._at_hand is None and self._leaving is None
 
     def _drops(self, buffer: RefillBuffer) -> bool:
         """Whether ``drop_last`` will drop what is in a buffer if nothing follows."""
@@ -61,28 +72,58 @@ class Batching:
     # -- one batch -----------------------------------------------------------------------------------------------------
 
     def next(self) -> tuple[Candidates, Candidates] | None:
-        """What the policy decided on (survivors, or a batch as one candidate), and the examples to make a batch of; None at the end."""
-        return self._kept() if self.refill is None else self._refilled()
+        """What the policy decided on (survivors, or a batch as one candidate), and the examples to make a batch of; None at the end.
+        The same again until ``gone`` is called."""
+        if self._leaving is None:
+            try:
+                self._leaving = self._kept() if self.refill is None else self._refilled()
+            except Exception:
+                self._drop_at_hand()
+                raise
+        return self._leaving
+
+    def gone(self) -> None:
+        """The batch was handed out, or cannot be."""
+        self._leaving = None
 
     def _refilled(self) -> tuple[Candidates, Candidates] | None:
         """A batch of survivors, once the buffer is full or the stream at its end."""
-        while not self.refill.full and (block := self._block()) is not None:
-            survivors = self.screening.screen(block)
-            survivors = self.screening.score(survivors, self.refill.batch_size, self._finish)
-            self.refill.push(survivors, len(block))
+        while not self.refill.full and self._take():
+            if self._screened is None:
+                survivors = self.screening.screen(self._at_hand)
+                self._at_hand, self._screened = survivors, len(self._at_hand)
+            if self.screening.judging:
+                self._at_hand = self._finish(self._at_hand)
+                self._score(self.refill.batch_size if self.refill.fixed else self._screened)
+            self.refill.push(self._at_hand, self._screened)
+            self._drop_at_hand()
         survivors = self._popped(self.refill)
         return None if survivors is None else (survivors, survivors)
 
+    def _score(self, at_once: int) -> None:
+        """Have survivors judged, some at once, before they are put together."""
+        while len(self._at_hand):
+            judged = self.screening.judge(self._at_hand.take(np.arange(min(at_once, len(self._at_hand)))))
+            self.refill.push(judged, self._screened)
+            self._at_hand = self._at_hand.take(np.arange(at_once, len(self._at_hand)))
+
     def _kept(self) -> tuple[Candidates, Candidates] | None:
         """The next batch that is kept as it stands."""
-        while (block := self._block()) is not None:
-            asked = self.screening.screen(block)
+        while self._take():
+            asked, block = self.screening.screen(self._at_hand), self._at_hand
+            self._drop_at_hand()
             if asked is not None:
                 held, self._held = self._held, (asked, block) if self.hold else None
                 if held is not None or not self.hold:
                     return held or (asked, block)
         held, self._held = self._held, None
         return held
+
+    def _take(self) -> bool:
+        """Whether there is a block to deal with."""
+        if self._at_hand is None:
+            self._at_hand = self._block()
+        return self._at_hand is not None
 
     def _block(self) -> Candidates | None:
         """What is decided on next, None at the end of the stream."""
@@ -110,16 +151,30 @@ class Batching:
         return {
             "gathered": None if self.gathered is None else self.gathered.state_dict(),
             "buffer": None if self.refill is None else self.refill.state_dict(),
-            "held": None if self._held is None else [part.state_dict() for part in self._held],
+            "held": _saved(self._held),
+            "at_hand": None if self._at_hand is None else [self._at_hand.state_dict(), self._screened],
+            "leaving": _saved(self._leaving),
             "exhausted": self.exhausted,
         }
 
     def load_state_dict(self, state: dict) -> None:
         """Raises ValueError where the state is of a loader that batches otherwise."""
         for name, buffer in (("gathered", self.gathered), ("buffer", self.refill)):
-            if buffer is not None and state.get(name) is None:
+            if (buffer is None) != (state[name] is None):
                 raise ValueError("the saved state is of a loader that held other batches back; build it with the same buffer_batches=, score_fn= and policy")
             if buffer is not None:
                 buffer.load_state_dict(state[name])
-        self._held = None if state["held"] is None else tuple(Candidates.from_state(part) for part in state["held"])
+        self._held, self._leaving = _loaded(state["held"]), _loaded(state["leaving"])
+        self._drop_at_hand()
+        if state["at_hand"] is not None:
+            block, self._screened = state["at_hand"]
+            self._at_hand = Candidates.from_state(block)
         self.exhausted = bool(state["exhausted"])
+
+
+def _saved(pair: tuple[Candidates, Candidates] | None) -> list[dict] | None:
+    return None if pair is None else [part.state_dict() for part in pair]
+
+
+def _loaded(state: list[dict] | None) -> tuple[Candidates, Candidates] | None:
+    return None if state is None else tuple(Candidates.from_state(part) for part in state)

@@ -44,7 +44,7 @@ def joint_el2n(intent_logits: torch.Tensor, intent_labels: Any, slot_logits: tor
     total = slots.sqrt().sum(dim=1)
     if kind == "sum":
         return (intent.sqrt() + total).float().numpy()
-    count = (torch.as_tensor(slot_labels) != IGNORED).sum(dim=1).clamp(min=1)
+    count = (torch.as_tensor(slot_labels).cpu() != IGNORED).sum(dim=1).clamp(min=1)
     return ((intent.sqrt() + total / count) / 2).float().numpy()
 
 
@@ -77,7 +77,7 @@ def check_joint(joint: Any) -> str | None:
 
 def _errors(logits: torch.Tensor, labels: Any, ndim: int, what: str) -> torch.Tensor:
     """Squared distance of each prediction from its label, float64 ``[…]``; 0 where the label is ignored (slots only)."""
-    labels = torch.as_tensor(labels)
+    logits, labels = logits.detach().cpu(), torch.as_tensor(labels).cpu()
     if logits.ndim != ndim or logits.shape[:-1] != labels.shape or logits.shape[-1] < 2:
         raise ValueError(
             f"{what}logits of shape {list(logits.shape)} do not fit {what}labels of shape {list(labels.shape)}: one row of at least two "

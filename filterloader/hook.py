@@ -156,7 +156,7 @@ class LossHook:
         """Learn from losses that were on their way, until ``in_flight`` are left, in the order of the reports: it depends on no clock."""
         while len(self._arriving) > in_flight:
             arriving = self._arriving.popleft()
-            self._decide(arriving.candidates, arriving.arrived())
+            self._decide(arriving.candidates, arriving.arrived(), gating=False)
             self._told_loader()
 
     def tell(self, after_report: Callable[[], None]) -> None:
@@ -174,8 +174,9 @@ class LossHook:
 
     # -- deciding ------------------------------------------------------------------------------------------------------
 
-    def _decide(self, candidates: Candidates, values: np.ndarray) -> np.ndarray:
-        """Weights float32 ``[losses]`` of a report: the policy's word on what it has not judged yet, 0 where not finite."""
+    def _decide(self, candidates: Candidates, values: np.ndarray, *, gating: bool = True) -> np.ndarray:
+        """Weights float32 ``[losses]`` of a report: the policy's word on what it has not judged yet, 0 where not finite. gating:
+        whether that word counts; not where the loss went back before its values were known."""
         known = np.isfinite(values)
         if not known.all():
             self.note_nonfinite(int((~known).sum()))
@@ -188,7 +189,8 @@ class LossHook:
         if ask.size:
             subset = candidates if ask.size == len(candidates) else candidates.take(ask)
             start = perf_counter()
-            weights[ask] *= checked(self.policy.judge(subset, np.maximum(losses[ask], 0)), ask.size, self.policy, "judge")
+            judged = checked(self.policy.judge(subset, np.maximum(losses[ask], 0)), ask.size, self.policy, "judge")
+            weights[ask] *= judged if gating else 1
             self.ledger.spent("predictor_s", perf_counter() - start)
         self.ledger.judged(candidates, weights, float(losses[finite].mean()) if finite.any() else None)
         return self._for_each_loss(weights, values.shape, known)
@@ -295,6 +297,7 @@ class LossHook:
 
     def begin_pass(self, *, broken_off: bool) -> None:
         """What a pass that was broken off, or never reported at all, has handed out is not waited for any more."""
+        self.settle()
         if broken_off or not self._reported:
             self.ledger.count(unreported=len(self._awaited))
             self._awaited.clear()

@@ -101,6 +101,8 @@ class Drawn(list):
         return numbers.astype(np.int64, copy=False) if numbers.dtype.kind in "iu" and numbers.ndim == 1 else None
 
     def listed(self) -> list:
+        if isinstance(self[0], (np.ndarray, torch.Tensor)) and self[0].ndim:
+            return [number for drawn in self for number in drawn.tolist()]
         return list(chain.from_iterable(self)) if isinstance(self[0], (list, tuple)) else [self[0]]
 
 

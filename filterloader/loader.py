@@ -233,7 +233,13 @@ class FilteringDataLoader:
         if found is None:
             self._end_pass()
             raise StopIteration
-        return self._hand_out(*found)
+        try:
+            batch = self._hand_out(*found)
+        except Exception:
+            self._batching.gone()  # as with a DataLoader, the next call goes on behind a batch that cannot be made
+            raise
+        self._batching.gone()
+        return batch
 
     def _end_pass(self) -> None:
         if self._empty and self._source.rows:
@@ -272,7 +278,9 @@ class FilteringDataLoader:
 
         Position, refill buffer, policy with predictor and threshold, batches awaiting their report, ledger, and the random
         states that shuffle and decide. A stream is read again up to its position on resuming (an iterable data set must
-        repeat itself); a map-style data set is not. Save this, not the stream's own ``state_dict``, which does not follow while the
+        repeat itself); a map-style data set is not. With neither ``seed`` nor ``generator``, passes are shuffled by torch's global random
+        state, as a ``DataLoader``'s are: the pass under way is brought back, but the order of later ones hangs on that state, which is
+        yours to save (``torch.get_rng_state()``). Save this, not the stream's own ``state_dict``, which does not follow while the
         stream is read by column. A sampler that draws as it goes from Python's ``random`` (or, with workers, from torch's global
         generator) is not brought back exactly: give it a generator of its own.
         """

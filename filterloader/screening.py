@@ -20,7 +20,7 @@ class Screening:
 
     features: makes the bag of words; None where the policy reads none. by_example: decide on examples, else on whole blocks.
     refilling: whether survivors are put together anew, so that some of a block may go. score_fn, collate: see
-    ``FilteringDataLoader``; batch_size: how many candidates to score at once.
+    ``FilteringDataLoader``.
     """
 
     def __init__(self, policy, ledger: Ledger, hook: LossHook, *, features: Callable | None, by_example: bool, refilling: bool,
@@ -52,15 +52,13 @@ class Screening:
             return asked if whole else None
         return asked if whole else asked.take(np.flatnonzero(keep))
 
-    def score(self, survivors: Candidates, batch_size: int, finish: Callable[[Candidates], Candidates]) -> Candidates:
-        """With a ``score_fn`` and an open backward gate: judge now, so that only what is kept goes into the refill."""
-        if self.score_fn is None or not getattr(self.policy, "gates_backward", True):
-            return survivors
-        survivors = finish(survivors)
-        parts = [survivors.take(np.arange(at, min(at + batch_size, len(survivors)))) for at in range(0, len(survivors), batch_size)]
-        return Candidates.concat([self._judge(part) for part in parts]) if parts else survivors
+    @property
+    def judging(self) -> bool:
+        """Whether survivors are judged before they are put together: with a ``score_fn``, while the backward gate is open."""
+        return self.score_fn is not None and getattr(self.policy, "gates_backward", True)
 
-    def _judge(self, candidates: Candidates) -> Candidates:
+    def judge(self, candidates: Candidates) -> Candidates:
+        """What the policy keeps of them, by the losses that the ``score_fn`` gives."""
         start = perf_counter()
         with torch.no_grad():
             losses = losses_of(self.score_fn(self.collate(candidates)), candidates)

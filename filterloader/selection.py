@@ -32,13 +32,13 @@ class Selection:
 
     def weights(self, candidates: Candidates) -> np.ndarray:
         """1 for what is chosen, else 0, float32 ``[n]``."""
-        if self.chosen is None:
-            return np.ones(len(candidates), np.float32)
         if not candidates.indexed or candidates.merged > 1:
             raise ValueError(
                 f"{self.owner} needs examples by index, and these come without: use granularity='example', a sampler that draws whole "
                 "numbers, and in_order=True, or choose a policy that needs no index: ThreeStage, AutoAssist, AutoThreshold or Random"
             )
+        if self.chosen is None:
+            return np.ones(len(candidates), np.float32)
         ids = candidates.example_ids
         if len(ids) and not -len(self.chosen) <= ids.min() <= ids.max() < len(self.chosen):
             raise ValueError(
@@ -131,9 +131,10 @@ def k_centres(points: np.ndarray, keep: float, rng: np.random.Generator) -> np.n
     """
     chosen = np.zeros(len(points), bool)
     parts = -(-len(points) // _PART)
-    total = kept(len(points), keep)
-    for i, part in enumerate(np.array_split(rng.permutation(len(points)), parts) if parts else ()):
-        k = total * (i + 1) // parts - total * i // parts
+    total, left = kept(len(points), keep), len(points)  # centres still to be found, points still to be dealt
+    for part in np.array_split(rng.permutation(len(points)), parts) if parts else ():
+        k = -(-total * len(part) // left)
+        total, left = total - k, left - len(part)
         if k:
             chosen[part[kernel.farthest_first(np.ascontiguousarray(points[part], np.float32), k)]] = True
     return chosen

@@ -116,6 +116,8 @@ class Source:
         rows = self._rows if self._rows is not None else self._readable()
         if not isinstance(index, (list, tuple, np.ndarray)):
             return self.reader.read(rows[index])
+        if isinstance(index, np.ndarray) and not isinstance(rows, ArrowRows):
+            index = index.tolist()  # a data set is asked for Python's numbers, as by any sampler
         return self.reader.read(rows.__getitems__(index) if hasattr(rows, "__getitems__") else [rows[i] for i in index])
 
     def close(self) -> None:
@@ -211,6 +213,7 @@ class Source:
         return {
             "length": None if self.streaming else len(self.reference.dataset),
             "num_workers": self.reference.num_workers,
+            "block_size": self._block_size(),
             "rows": self.rows,
             "blocks": self._blocks,
             "by_worker": sorted(self._by_worker.items()),
@@ -225,6 +228,7 @@ class Source:
         check_same("streaming", state["length"] is None, self.streaming)
         if not self.streaming:
             check_same("data set length", state["length"], len(self.reference.dataset))
+        check_same("block_size (batch_size, or as many batches as are decided on at once)", state["block_size"], self._block_size())
         check_same("generators", len(state["now"]), len(generators_of(self.reference)))
         if self.streaming:
             check_same("num_workers (which rows of a stream come when depends on it)", state["num_workers"], self.reference.num_workers)

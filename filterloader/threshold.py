@@ -52,6 +52,10 @@ class MovingAverageThreshold:
         self._reports = np.append(self._reports, losses.mean(dtype=np.float64))[-2 * _HALF :]
         return self.value if self.include_current else value
 
+    def begin_warmup(self) -> None:
+        """A warm-up begins anew: whether the loss has settled is told by its reports alone, and a frozen threshold slides again."""
+        self._reports, self._stands = np.zeros(0), False
+
     def end_warmup(self) -> None:
         """The warm-up is over: a frozen threshold stands still from now on, or from its first value on."""
         self._stands = self.frozen and self._recent.size > 0
@@ -67,6 +71,6 @@ class MovingAverageThreshold:
 
 def moving(threshold: MovingAverageThreshold | None) -> MovingAverageThreshold:
     """``threshold`` itself, the paper's for None; raises ValueError for what slides over no losses, such as a number."""
-    if threshold is not None and not hasattr(threshold, "observe"):
+    if threshold is not None and not hasattr(threshold, "begin_warmup"):
         raise ValueError(f"threshold must be a MovingAverageThreshold, got {threshold!r}; FixedThreshold takes one number")
     return MovingAverageThreshold() if threshold is None else threshold

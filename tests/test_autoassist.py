@@ -5,7 +5,7 @@ import pytest
 
 from filterloader import AutoAssist, FilteringDataLoader
 from filterloader.candidates import Candidates
-from tests.conftest import losses_of, sentences
+from tests.conftest import losses_of, sentences, train
 from tests.naive import dense
 from tests.zoo import WORDS, block
 
@@ -36,8 +36,7 @@ class Reference:
 def begun(**settings):
     """A policy in its second pass."""
     policy = AutoAssist(**settings)
-    policy.begin_pass()
-    policy.begin_pass()
+    policy.load_state_dict({**policy.state_dict(), "passes": 1})
     return policy
 
 
@@ -207,3 +206,13 @@ def test_through_a_loader(tokenizer):
     scalars = loader.ledger.scalars()
     assert scalars["acceptance"] == pytest.approx(sum(seen) / 9000) and scalars["confidence"] > 0.8
     assert [stage for stage, _ in loader.ledger.stages] == ["warm-up", "filter"]
+
+
+def test_a_pass_without_a_report_does_not_count(tokenizer):
+    policy = AutoAssist(lr=1.0, seed=0)
+    loader = FilteringDataLoader(sentences(640), tokenizer=tokenizer, batch_size=16, policy=policy, seed=0)
+    next(iter(loader))
+    assert sum(len(batch["labels"]) for batch, _ in train(loader)) == 640  # the first pass keeps everything
+    assert policy.stage == "warm-up"
+    next(iter(loader))
+    assert policy.stage == "filter"

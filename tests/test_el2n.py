@@ -104,3 +104,10 @@ def test_scores_come_from_what_a_score_function_may_return():
 def test_what_does_not_fit_is_refused(wrong, message):
     with pytest.raises(ValueError, match=message):
         wrong()
+
+
+def test_logits_with_a_graph_are_taken_as_they_are():
+    logits = torch.randn(4, 2, requires_grad=True)
+    np.testing.assert_array_equal(el2n(logits, [0, 1, 0, 1]), el2n(logits.detach(), [0, 1, 0, 1]))
+    slots = torch.randn(4, 3, 5, requires_grad=True)
+    assert joint_el2n(logits, [0, 1, 0, 1], slots, torch.zeros(4, 3, dtype=torch.long), "mean").shape == (4,)

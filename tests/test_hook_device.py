@@ -207,3 +207,16 @@ def test_what_is_learnt_on_a_gpu_is_what_would_be_learnt_on_the_cpu(tokenizer):
 
     ref, comp = run("cpu"), run("cuda")
     assert len(ref) == len(comp) and all(a == b for a, b in zip(ref, comp, strict=True))
+
+
+def test_what_went_back_before_its_losses_arrived_is_booked_as_backwarded(tokenizer, away):
+    loader, ran = FilteringDataLoader(sentences(800), tokenizer=tokenizer, batch_size=16, policy=AutoThreshold(warmup=160), seed=0), 0
+    for batch in loader:
+        warming, losses = loader.policy.stage == "warm-up", losses_of(batch)
+        loss = loader.hook.report(losses)
+        if warming or loss is None:
+            ran += len(losses) * warming
+            continue
+        kept = [kept for kept in (losses >= cut for cut in losses.unique()) if torch.isclose(losses[kept].mean(), loss)]
+        ran += int(kept[0].sum())
+    assert loader.ledger.scalars()["backwarded"] == ran

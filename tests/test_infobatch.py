@@ -150,9 +150,14 @@ class Stream(IterableDataset):
 @pytest.mark.parametrize("how", ["stream", "overtaking"])
 def test_streams_without_an_index_are_refused_and_the_others_named(tokenizer, how):
     data, more = (Stream(), {}) if how == "stream" else (sentences(40), {"num_workers": 1, "in_order": False})
-    loader = FilteringDataLoader(data, tokenizer=tokenizer, batch_size=4, policy=InfoBatch(epochs=3), **more)
+    with pytest.raises(ValueError, match="InfoBatch needs examples by index.*ThreeStage, .*AutoThreshold or Random"):
+        FilteringDataLoader(data, tokenizer=tokenizer, batch_size=4, policy=InfoBatch(epochs=3), **more)
+
+
+def test_candidates_without_an_index_are_refused():
+    candidates = Candidates(3)
     with pytest.raises(ValueError, match="InfoBatch .*by its index.*stream gives none.*ThreeStage, AutoThreshold or Random"):
-        next(iter(loader))
+        InfoBatch(epochs=3).screen(candidates)
 
 
 def test_a_negative_index_is_refused():
@@ -226,3 +231,14 @@ def test_a_second_pass_resumes_in_the_middle_from_a_file(tokenizer, stop):
     second.load_state_dict(torch.load(file))
     same(ref, out + train(second))
     same(train(whole), train(second))
+
+
+def test_a_pass_without_a_report_does_not_count(tokenizer):
+    policy = InfoBatch(epochs=4, seed=0)  # the second and the third prune
+    loader = FilteringDataLoader(sentences(320), tokenizer=tokenizer, batch_size=16, policy=policy, seed=0)
+    next(iter(loader))
+    stages = []
+    for _ in range(4):
+        train(loader)
+        stages.append(policy.stage)
+    assert stages == ["warm-up", "filter", "filter", "anneal"]

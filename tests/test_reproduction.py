@@ -134,10 +134,10 @@ def test_single_examples_take_a_step_each(tokenizer, steps):
     rows = [{**row, "label": int("hard" in row["text"])} for row in sentences(50)]
     recipe = experiment.Recipe(text="text", batch_size=8, epochs=2)
     model = encoder.small_encoder(len(tokenizer), 2, hidden=16, layers=1, heads=2)
-    _, loader = reproduction.train_singly(model, tokenizer, rows, TrainAll(), recipe, seed=0, stage="all")
-    assert len(steps) == 100 and loader.ledger.scalars()["backwarded"] == 100
+    _, loader, singles = reproduction.train_singly(model, tokenizer, rows, TrainAll(), recipe, seed=0, when="all")
+    assert len(steps) == singles == 100 and loader.ledger.scalars()["backwarded"] == 100
     steps.clear()
-    _, loader = reproduction.train_singly(model, tokenizer, rows, Random(0.5), recipe, seed=0, stage="all")
+    _, loader, singles = reproduction.train_singly(model, tokenizer, rows, Random(0.5), recipe, seed=0, when="all")
     assert len(steps) == loader.ledger.scalars()["forwarded"] < 80
 
 
@@ -146,11 +146,26 @@ def test_the_script_takes_single_steps_in_its_last_stage_only_and_counts_what_it
     recipe = experiment.Recipe(text="text", batch_size=8, lr=1e-3)
     model = encoder.small_encoder(len(tokenizer), 2, hidden=16, layers=1, heads=2)
     policy = POLICIES["three_stage"].reference_script(warmup=40, window=2, alt=5.0)
-    _, loader = reproduction.train_singly(model, tokenizer, rows, policy, recipe, seed=0, stage="filter")
+    _, loader, singles = reproduction.train_singly(model, tokenizer, rows, policy, recipe, seed=0, when="filter")
     scalars = loader.ledger.scalars()
     assert policy.stage == "filter" and scalars["screened_out"] > 0
-    assert 5 < len(steps) and len(steps) > scalars["batches"]
-    assert scalars["backwarded"] < scalars["forwarded"]
+    assert 5 < singles < len(steps) and len(steps) > scalars["batches"]
+    assert scalars["scored_out"] > 0 and scalars["backwarded"] == scalars["forwarded"]
+
+
+def test_the_fairest_control_takes_as_many_single_steps_from_the_same_place_on(tokenizer, steps):
+    bench = reproduction.ReproductionBench(None, torch.device("cpu"), "fp32")
+    row = {"single": "filter", "singles": 40, "backwarded": 120, "seen": 400, "stages": {"warm-up": 0.1, "fit": 0.4, "filter": 0.5}}
+    control = bench.control("random", row, {})
+    assert control.single == (0.5, 0.2) and repr(control.make(2)) == repr(Random(0.4))  # 80 of the first 200, 40 of the last
+    late = bench.control("random", {**row, "singles": 0, "stages": {"fit": 1.0}}, {})
+    assert late.single[0] == 1.0 and repr(late.make(2)) == repr(Random(0.3))
+    rows = [{**row, "label": int("hard" in row["text"])} for row in sentences(400)]
+    recipe = experiment.Recipe(text="text", batch_size=8, epochs=2)
+    model = encoder.small_encoder(len(tokenizer), 2, hidden=16, layers=1, heads=2)
+    _, loader, singles = reproduction.train_singly(model, tokenizer, rows, control.make(2), recipe, seed=0, when=control.single)
+    assert 40 < singles < 140 and len(steps) - singles < 30
+    assert loader.ledger.scalars()["backwarded"] == pytest.approx(240, abs=50)
 
 
 def test_one_command_runs_and_judges(tmp_path, capsys):

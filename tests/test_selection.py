@@ -111,3 +111,10 @@ def test_blending_knows_what_it_does_not_know():
     assert blend(None, fresh, 0.8, "Mine") is fresh
     with pytest.raises(ValueError, match="Mine scored 4 examples before, and now there are 3"):
         blend(mean, fresh[:3], 0.8, "Mine")
+
+
+@pytest.mark.parametrize("n, keep", [(202, 1.0), (503, 502 / 503), (1001, 0.999), (303, 0.5)])
+def test_centres_in_parts_are_never_one_short(monkeypatch, n, keep):
+    monkeypatch.setattr(selection, "_PART", 100)
+    points = np.random.default_rng(0).random((n, 2), np.float32)
+    assert selection.k_centres(points, keep, np.random.default_rng(0)).sum() == selection.kept(n, keep)

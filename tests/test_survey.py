@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.utils.data import IterableDataset, Subset, SubsetRandomSampler
 
-from filterloader import DynamicEL2N, FilteringDataLoader, Random, SelectionViaProxy, StaticEL2N, TrainAll
+from filterloader import DynamicEL2N, FilteringDataLoader, FixedThreshold, InfoBatch, Random, SelectionViaProxy, StaticEL2N, TrainAll
 from filterloader.survey import _joined
 from tests.conftest import Clock, losses_of, sentences, train
 
@@ -278,3 +278,71 @@ def test_a_pass_of_which_nothing_is_kept_says_so(tokenizer):
     loader = FilteringDataLoader(sentences(40), 30, tokenizer=tokenizer, policy=Random(0.1, seed=1), drop_last=True)
     with pytest.warns(UserWarning, match="handed out nothing: of its 40 examples.*drop_last"):
         assert list(loader) == []
+
+
+class Strict(torch.utils.data.Dataset):
+    """Takes nothing for a row number but Python's own, nothing for several but a list."""
+
+    def __len__(self):
+        return 32
+
+    def __getitem__(self, i):
+        assert type(i) is int, type(i)
+        return {"input_ids": [i + 1], "label": i % 2}
+
+
+class StrictMany(Strict):
+    def __getitems__(self, many):
+        assert type(many) is list
+        return [self[i] for i in many]
+
+
+@pytest.mark.parametrize("kind", [Strict, StrictMany])
+def test_rows_are_asked_for_as_a_sampler_asks(kind):
+    policy = Looks(passes=1)
+    loader = FilteringDataLoader(kind(), 8, policy=policy, score_fn=lambda batch: torch.zeros(len(batch["labels"])))
+    assert sum(len(batch["labels"]) for batch in loader) == 32
+    assert policy.together().tolist() == list(range(32))
+
+
+@pytest.mark.parametrize("batches", [
+    np.array_split(np.arange(64)[::-1], 8), list(torch.arange(64).flip(0).split(8)), [list(range(i, i - 8, -1)) for i in range(63, 0, -8)]],
+    ids=["arrays", "tensors", "lists"],
+)  # fmt: skip
+@pytest.mark.parametrize("policy", [lambda: DynamicEL2N(0.5), lambda: InfoBatch(epochs=None)])
+def test_batch_samplers_of_arrays_and_tensors_have_indices_too(batches, policy):
+    rows = [{"input_ids": [i + 1], "label": i % 2} for i in range(64)]
+    loader = FilteringDataLoader(rows, batch_sampler=batches, policy=policy(), score_fn=lambda batch: torch.zeros(len(batch["labels"]), 2), seed=0)
+    counts = []
+    for _ in range(2):
+        counts.append(0)
+        for batch in loader:
+            counts[-1] += len(batch["labels"])
+            loader.hook.report(batch["labels"].float() + batch["input_ids"][:, 0] / 100)
+    assert counts[0] == 64 and 16 <= counts[1] <= 56
+
+
+def test_examples_without_an_index_are_refused_before_a_whole_pass_is_spent():
+    class Named(torch.utils.data.Dataset):
+        def __len__(self):
+            return 4
+
+        def __getitem__(self, name):
+            return {"input_ids": [1], "label": 0}
+
+    loader = FilteringDataLoader(Named(), sampler=list("abcd"), batch_size=2, policy=DynamicEL2N(0.5), score_fn=lambda batch: torch.zeros(2, 2))
+    with pytest.raises(ValueError, match="DynamicEL2N needs examples by index"):
+        next(iter(loader))
+
+
+def test_a_scored_loader_scores_the_batches_of_a_sampler_without_a_size():
+    sizes = []
+
+    def score(batch):
+        sizes.append(len(batch["labels"]))
+        return torch.ones(len(batch["labels"]))
+
+    batches = [list(range(i, i + 16)) for i in range(0, 64, 16)]
+    rows = [{"input_ids": [i + 1], "label": i % 2} for i in range(64)]
+    list(FilteringDataLoader(rows, batch_sampler=batches, policy=FixedThreshold(0.5), score_fn=score))
+    assert sizes == [16, 16, 16, 16]

@@ -156,3 +156,21 @@ def test_a_predictor_that_stays_right_keeps_the_filter_stage():
         keep = np.flatnonzero(policy.screen(candidates))
         policy.judge(candidates.take(keep), losses[keep])
     assert policy.stage == "filter"
+
+
+@pytest.mark.parametrize("warmup, total", [(0.1, None), (None, 4000)])
+def test_a_second_warm_up_waits_for_the_loss_to_settle_too(warmup, total):
+    policy, stages = ThreeStage(warmup=warmup, cutoff=0.5, seed=0), []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for i in range(900):
+            hard = np.random.default_rng([5, i]).random(64) < 0.4
+            candidates, _ = block(i, 64, hard=hard, total=total)
+            jitter = np.random.default_rng([6, i]).random(64) * 0.1
+            losses = (np.where(hard | (i > 400), 2.0, 0.05) + jitter).astype(np.float32)
+            keep = np.flatnonzero(policy.screen(candidates))
+            if keep.size:
+                policy.judge(candidates.take(keep), losses[keep])
+            stages.append(policy.stage)
+    again = stages.index("warm-up", stages.index("filter"))
+    assert stages[again : again + 63] == ["warm-up"] * 63

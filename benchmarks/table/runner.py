@@ -66,6 +66,10 @@ class Bench:
         """Accuracy of a model on the reported split."""
         return float(experiment.correct(model, tokenizer, task.test, recipe).mean())
 
+    def control(self, policy: str, row: dict[str, Any], full: dict[str, Any]) -> System:
+        """A row's own control: it keeps as large a share of the stream as the row took of the time of training on everything."""
+        return keeping(policy, round(min(max(row["wall_s"] / full["wall_s"], 0.01), 1.0), 3))
+
     def run(self, fresh, tokenizer, system: System, policy, task: Task, recipe: Recipe, *, seed: int):
         """``(result, loader, what else was measured)``: a copy of the model trained under the system's policy, and tested."""
         return *experiment.run(fresh, tokenizer, policy, task.train, task.test, recipe, seed=seed, score=system.scored), {}
@@ -78,7 +82,9 @@ def run_cell(bench: Bench, task: Task, cell: Cell, store: Store, setup: str) -> 
     began: they tell whether it had its processors for itself. Raises ValueError where a cell that it needs is not there.
     """
     full = None if cell.system.name == "/".join(BASELINE) else _found(store, task.name, *BASELINE, cell.seed, setup)
-    system = cell.system if cell.controls is None else matched(cell, full, store, setup)
+    system = cell.system
+    if cell.controls is not None:
+        system = bench.control(system.policy, _found(store, task.name, *cell.controls.split("/", 1), cell.seed, setup), full)
     recipe = bench.recipe(task, system)
     policy = system.make(recipe.epochs)
     tokenizer, fresh = bench.make(task, cell.seed)
@@ -136,12 +142,6 @@ def described(bench: Bench, task: Task, recipe: Recipe) -> dict[str, Any]:
         "lr": recipe.lr, "max_length": task.size.max_length, "version": _version("filterloader"), "torch": torch.__version__,
         "date": datetime.date.today().isoformat(),
     }  # fmt: skip
-
-
-def matched(cell: Cell, full: dict[str, Any] | None, store: Store, setup: str) -> System:
-    """The control that keeps as large a share of the stream as its row took of the time of training on everything."""
-    row = _found(store, cell.dataset, *cell.controls.split("/", 1), cell.seed, setup)
-    return keeping(cell.system.policy, round(min(max(row["wall_s"] / full["wall_s"], 0.01), 1.0), 3))
 
 
 def tune(bench: Bench, task: Task, rate: float, seed: int = 100) -> dict[str, Any]:

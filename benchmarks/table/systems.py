@@ -17,7 +17,8 @@ BASELINE = ("train_all", "1")
 class System:
     """A row. policy: its name in POLICIES. budget: what tells it from other rows of that policy. build: (class, epochs) ->
     policy. scored: the loader gets the current model as ``score_fn`` (None: where the policy surveys the data set with it). frozen: only the last layer and the head are trained.
-    epochs, batch_size: others than the task's. single: train one example a step, in the ``"filter"`` stage or in ``"all"`` (reproduction.py).
+    epochs, batch_size: others than the task's. single: when to train one example a step (reproduction.py): in the ``"filter"`` stage, in
+    ``"all"``, or from a share of the run on, keeping a share from then on (a pair).
     """
 
     policy: str
@@ -28,7 +29,7 @@ class System:
     frozen: bool = False
     batch_size: int | None = None
     epochs: int | None = None
-    single: str | None = None
+    single: str | tuple[float, float] | None = None
 
     @property
     def name(self) -> str:
@@ -65,6 +66,7 @@ def _rows() -> list[System]:
         System("three_stage", "batch", plain, granularity="batch"),
         System("three_stage", "script", lambda kind, _: kind.reference_script(), scored=True, batch_size=8),
         System("autoassist", "default", plain),
+        System("autoassist", "paper", lambda kind, _: kind(warmup="paper")),  # filters in the first pass too
         System("selection_via_proxy", "0.3", lambda kind, _: kind(0.3)),
         System("static_el2n", "0.5", lambda kind, _: kind(0.5)),
         System("dynamic_el2n", "0.5", lambda kind, epochs: kind(0.5, tau=_full_passes(epochs), period=1)),

@@ -25,7 +25,8 @@ class AutoAssist:
     was forwarded, and never skips a backward pass.
 
     gamma: the share that is let through whatever the assistant says: .5 for text, .3 for images in the source. warmup:
-    ``"text"``, the authors' variant for translation: the first pass keeps everything (so one pass alone skips nothing), then
+    ``"text"``, the authors' variant for translation: the first pass keeps everything (so one pass alone skips nothing; one without a
+    report does not count), then
     ``floor = max(gamma, 1 - confidence)``, the confidence being a running mean of how often the assistant was right before it
     learnt: ``c <- .95 c + .05 * accuracy`` a report, from 0. ``"paper"``, the algorithm of the paper: ``floor = gamma`` from the
     start. lr, l2: of the assistant; a step moves the weight of a word by at most ``lr`` times its mean count in the batch, so
@@ -55,7 +56,8 @@ class AutoAssist:
         self.seed = None if seed is None else whole("seed", seed, low=0)
         self._rng = np.random.default_rng(self.seed)
         self._assistant: LogisticRegression | None = None
-        self._passes = 0  # begun
+        self._passes = 0  # before this one, of those that brought a report
+        self._reported = False  # whether this one has
         self._losses = np.zeros(2)  # S and n
         self._confidence = 0.0
         self._screened = np.zeros(2, np.int64)  # asked, accepted
@@ -65,7 +67,7 @@ class AutoAssist:
 
     @property
     def stage(self) -> str:
-        return "warm-up" if self.warmup == "text" and self._passes <= 1 else "filter"
+        return "warm-up" if self.warmup == "text" and not self._passes else "filter"
 
     @property
     def loss_threshold(self) -> float | None:
@@ -84,7 +86,8 @@ class AutoAssist:
             self._rng = np.random.default_rng(seed)
 
     def begin_pass(self) -> None:
-        self._passes += 1
+        self._passes += self._reported
+        self._reported = False
 
     def screen(self, candidates: Candidates) -> np.ndarray:
         X = _words_and_label(candidates)
@@ -98,6 +101,7 @@ class AutoAssist:
 
     def judge(self, candidates: Candidates, losses: np.ndarray) -> np.ndarray:
         X = _words_and_label(candidates)
+        self._reported = True
         here = np.array([losses.sum(dtype=np.float64), losses.size])
         self._losses = _LOSS_MEMORY * self._losses + (1 - _LOSS_MEMORY) * here
         high = losses > np.float32(self.loss_threshold)
@@ -127,6 +131,7 @@ class AutoAssist:
             "rng": self._rng.bit_generator.state,
             "assistant": None if self._assistant is None else self._assistant.state_dict(),
             "passes": self._passes,
+            "reported": self._reported,
             "losses": self._losses.copy(),
             "confidence": self._confidence,
             "screened": self._screened.copy(),
@@ -138,11 +143,11 @@ class AutoAssist:
         if saved is not None:
             assistant = self._fresh(int(saved["n_features"]))
             assistant.load_state_dict(saved)
-        passes, confidence = int(state["passes"]), float(state["confidence"])
+        passes, reported, confidence = int(state["passes"]), bool(state["reported"]), float(state["confidence"])
         losses, screened = np.array(state["losses"], float), np.array(state["screened"], np.int64)
         self._rng.bit_generator.state = state["rng"]
-        self._assistant, self._passes, self._losses = assistant, passes, losses
-        self._confidence, self._screened = confidence, screened
+        self._assistant, self._losses, self._confidence, self._screened = assistant, losses, confidence, screened
+        self._passes, self._reported = passes, reported
 
 
 def _words_and_label(candidates: Candidates) -> Bag:

@@ -24,7 +24,7 @@ class InfoBatch:
 
     epochs: passes of the whole run, which the last ones are counted from: pass ``p`` (from 1) prunes as long as ``p <= delta *
     epochs``, so two passes prune nothing, and of eight all but the first and the last prune. It must be given; None prunes to
-    the end. A pass counts once it has begun. prune_ratio: r, in [0, 1). delta: share of the passes in which pruning is
+    the end. A pass counts once it has brought a report. prune_ratio: r, in [0, 1). delta: share of the passes in which pruning is
     allowed. seed: of the private random state; None takes the loader's.
 
     It costs 4 bytes an example of the data set. Where a sampler draws an example twice in a pass, each draw is decided for
@@ -36,6 +36,7 @@ class InfoBatch:
     gates_forward = True
     gates_backward = False
     needs_words = False
+    needs_index = True
     granularities = ("example",)
 
     def __init__(self, *, epochs: int | None, prune_ratio: float = 0.5, delta: float = 0.875, seed: int | None = None):
@@ -47,7 +48,8 @@ class InfoBatch:
         self._rng = np.random.default_rng(self.seed)
         self._losses = np.zeros(0, np.float32)  # by index; NaN: not known
         self._mean: float | None = None  # while a pass prunes
-        self._passes = 0  # begun
+        self._passes = 0  # before this one, of those that brought a report
+        self._reported = False  # whether this one has
         if not self._allowed(2):
             warnings.warn(
                 f"InfoBatch prunes from the second pass on, up to pass delta * epochs = {self.delta * self.epochs:g}: with epochs={epochs} "
@@ -60,7 +62,7 @@ class InfoBatch:
 
     @property
     def stage(self) -> str:
-        return "filter" if self._mean is not None else "warm-up" if self._passes <= 1 or self._allowed(self._passes) else "anneal"
+        return "filter" if self._mean is not None else "warm-up" if not self._passes or self._allowed(self._passes + 1) else "anneal"
 
     @property
     def loss_threshold(self) -> float | None:
@@ -72,9 +74,10 @@ class InfoBatch:
             self._rng = np.random.default_rng(seed)
 
     def begin_pass(self) -> None:
-        self._passes += 1
+        self._passes += self._reported
+        self._reported = False
         known = self._losses[np.isfinite(self._losses)]
-        self._mean = float(known.mean(dtype=np.float64)) if known.size and self._allowed(self._passes) else None
+        self._mean = float(known.mean(dtype=np.float64)) if known.size and self._allowed(self._passes + 1) else None
 
     def _allowed(self, number: int) -> bool:
         """Whether pass ``number``, from 1, comes before the annealing."""
@@ -92,6 +95,7 @@ class InfoBatch:
     def judge(self, candidates: Candidates, losses: np.ndarray) -> np.ndarray:
         ids = self._indices(candidates)  # before the array is named: it may grow
         self._losses[ids] = losses
+        self._reported = True
         return everything(candidates)
 
     def _indices(self, candidates: Candidates) -> np.ndarray:
@@ -119,11 +123,12 @@ class InfoBatch:
             "losses": self._losses.copy(),
             "mean": self._mean,
             "passes": self._passes,
+            "reported": self._reported,
         }
 
     def load_state_dict(self, state: dict) -> None:
         check_same("settings", state["settings"], paste(self, *_SETTINGS))
-        losses, passes = np.array(state["losses"], np.float32), int(state["passes"])
+        losses, passes, reported = np.array(state["losses"], np.float32), int(state["passes"]), bool(state["reported"])
         mean = None if state["mean"] is None else float(state["mean"])
         self._rng.bit_generator.state = state["rng"]
-        self._losses, self._mean, self._passes = losses, mean, passes
+        self._losses, self._mean, self._passes, self._reported = losses, mean, passes, reported

@@ -186,6 +186,7 @@ class ThreeStage:
                 stacklevel=2,
             )
         self._filtering = False
+        self.threshold.begin_warmup()
         self._warmup, self._gate = Warmup(self.warmup), Gate(self.window, alt=self.alt, margin=self.margin)
 
     def _tally(self, candidates: Candidates, y: np.ndarray, low: np.ndarray) -> None:
