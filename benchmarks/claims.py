@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from table import page
-from table.controls import Row, at_wall_clock, ladder, rows, scores_of
+from table.controls import Row, scores_of
+from table.evidence import BASE, Evidence, Missing, above, alike, gap, late, named, time_ratio, written
 from table.frontier import agot
 from table.store import Store
 
@@ -17,8 +18,8 @@ from filterloader import metrics
 YES, NO, OPEN = "reproduced", "not reproduced", "cannot be checked here"
 SETS = {"SST2": "sst2", "QNLI": "qnli", "QQP": "qqp", "AMZ": None, "AG": "ag_news"}  # None: not to be had
 ROWS = {"TrainAll": "train_all/1", "Fixed 0.1": "fixed_threshold/0.1", "Fixed 0.3": "fixed_threshold/0.3", "Fixed 0.5": "fixed_threshold/0.5",
-        "Fixed 0.7": "fixed_threshold/0.7", "AutoAssist": "autoassist/default", "Auto threshold": "auto_threshold/default"}  # fmt: skip
-BASE = "train_all/1"
+        "Fixed 0.7": "fixed_threshold/0.7", "AutoAssist": "autoassist/paper", "Auto threshold": "auto_threshold/default"}  # fmt: skip
+SINGLE = "three_stage/script, batch 1"
 # Table 3: accuracy % / T_norm on each of SETS, then % of backward passes skipped alone / % of both passes skipped.
 TABLE_3 = {
     "Fixed 0.1": "89.79/.55 86.98/.79 89.23/.37 95.11/.50 94.17/.54 56.65/0 20.73/0 39.64/0 67.61/0 67.30/0",
@@ -36,102 +37,25 @@ TABLE_5 = {"Fixed 0.1": (90.48, 90.25, 86.98, 86.27, 89.23, 87.58, 95.11, 93.98)
 TABLE_6 = {"SST2": (88.99, 88.53, 0.21), "QNLI": (82.17, 81.15, 0.57), "QQP": (86.64, 85.03, 0.52), "AMZ": (94.29, 92.79, 0.14)}
 
 
-class Missing(Exception):
-    """What a claim needs and is not there."""
-
-
 @dataclass(frozen=True)
 class Claim:
-    """source: which table or section. said: what the paper reports. judge: evidence -> (what was found here, whether it holds)."""
+    """source: which table or section. said: what the paper reports. judge: evidence -> (what was found here, whether it holds; None:
+    the figures here cannot tell)."""
 
     source: str
     said: str
-    judge: Callable[[Evidence], tuple[str, bool]]
-
-
-class Evidence:
-    """The rows that are there: ``"script"`` (this benchmark's own), ``"main"`` (accuracy_time.py) and ``"joint"`` (joint.py)."""
-
-    def __init__(self, own: Store, beside: Sequence[Path] = ()):
-        self.stores = {"script": own}
-        for folder in beside:
-            store = Store(folder / "cells.jsonl")
-            if store.cells:
-                kind = "joint" if any("intent_accuracy" in cell for cell in store.cells.values()) else "main"
-                self.stores[kind] = store
-        self._rows: dict[tuple[str, str], dict[str, Row]] = {}
-
-    def rows(self, kind: str, dataset: str | None) -> dict[str, Row]:
-        """The rows of a data set by name. Raises Missing."""
-        if dataset is None:
-            raise Missing("the data set is not at hand")
-        if kind not in self.stores:
-            raise Missing({"main": "needs --beside a folder of accuracy_time.py", "joint": "needs --beside a folder of joint.py"}[kind])
-        if (kind, dataset) not in self._rows:
-            self._rows[kind, dataset] = {row.name: row for row in rows(self.stores[kind], dataset)}
-        return self._rows[kind, dataset]
-
-    def row(self, kind: str, dataset: str | None, name: str) -> Row:
-        found = self.rows(kind, dataset)
-        if name not in found:
-            raise Missing(f"{dataset} {name} was not run")
-        return found[name]
-
-    def three_stages(self, dataset: str | None) -> Row:
-        """The row of three stages with the highest AGOT, as the paper's tables show it."""
-        full = self.row("main", dataset, BASE)
-        found = [row for row in self.rows("main", dataset).values() if row.policy == "three_stage" and not row.budget.startswith("frozen")]
-        if not found:
-            raise Missing(f"{dataset} three_stage was not run")
-        return max(found, key=lambda row: agot(row, full) or 0.0)
-
-    def ladder(self, row: Row, kind: str, suffix: str = "") -> np.ndarray:
-        """What random scored at the row's share of the stream, ``[seeds, test]``: as many examples trained on, whatever their time."""
-        cells = self.stores[kind].of(dataset=row.dataset, setup=row.cells[-1]["setup"])
-        out = []
-        for cell in row.cells:
-            rungs = ladder("random", cell["seed"], cells, suffix)
-            rungs = [rung for rung in rungs if rung["policy"] == "random" or not suffix]
-            if len(rungs) < 2:
-                raise Missing(f"{row.dataset} random{suffix} was not run for seed {cell['seed']}")
-            trained, ran = cell["backwarded"] / cell["seen"], [rung["backwarded"] / rung["seen"] for rung in rungs]
-            if not 0.95 * min(ran) <= trained <= 1.05 * max(ran):
-                raise Missing(f"{row.name} trained on {100 * trained:.0f} %, and random{suffix} was run from {100 * min(ran):.0f} to {100 * max(ran):.0f} %")
-            out.append(at_wall_clock(rungs, max(cell["backwarded"], 1), "backwarded"))
-        return np.stack(out)
-
-
-def gap(row: Row, other: Row) -> tuple[float, float, float]:
-    """Accuracy of one row minus another's on the seeds that both have, in points, with its paired interval."""
-    seeds = [cell["seed"] for cell in row.cells if cell["seed"] in {cell["seed"] for cell in other.cells}]
-    if not seeds:
-        raise Missing(f"{row.name} and {other.name} have no seed in common")
-    mine, others = (np.stack([scores_of(cell) for cell in part.cells if cell["seed"] in seeds]) for part in (row, other))
-    return tuple(100 * value for value in metrics.difference_interval(mine, others))
-
-
-def written(difference: tuple[float, float, float]) -> str:
-    return "{:+.2f} ({:+.1f} to {:+.1f})".format(*difference)
-
-
-def alike(difference: tuple[float, float, float], paper: float) -> bool:
-    """Whether the paper's difference lies in our interval, half a point wider on each side."""
-    return difference[1] - 0.5 <= paper <= difference[2] + 0.5
-
-
-def time_ratio(row: Row, other: Row) -> float:
-    return row.mean("wall_s") / other.mean("wall_s")
+    judge: Callable[[Evidence], tuple[str, bool | None]]
 
 
 def against_everything(kind: str, pick: Callable[[Evidence], Row], base: Callable[[Evidence], Row], paper_gap: float, paper_time: float) -> Callable:
     """Holds where the paper's difference to training on everything is alike ours, and our measured T_norm is at most .1 above the paper's."""
 
-    def judge(evidence: Evidence) -> tuple[str, bool]:
+    def judge(evidence: Evidence) -> tuple[str, bool | None]:
         row, full = pick(evidence), base(evidence)
         difference, time = gap(row, full), time_ratio(row, full)
         modelled = row.mean("t_norm_modelled")
         shown = f"{written(difference)} at T_norm {time:.2f}" + (f" (modelled {modelled:.2f})" if kind == "main" and modelled is not None else "")
-        return f"{row.name}: {shown}", alike(difference, paper_gap) and time <= paper_time + 0.1
+        return f"{named(row)}: {shown}", time <= paper_time + 0.1 and alike(difference, paper_gap)
 
     return judge
 
@@ -150,7 +74,7 @@ def table_3() -> list[Claim]:
             def skipped(evidence, pick=pick, shares=shares):
                 row = pick(evidence)
                 ours = tuple(100 * row.mean(field) for field in ("alpha_b", "alpha_fb"))
-                return f"{row.name}: {ours[0]:.1f} / {ours[1]:.1f}", all(abs(a - b) <= 10 for a, b in zip(ours, shares, strict=True))
+                return f"{named(row)}: {ours[0]:.1f} / {ours[1]:.1f}", all(abs(a - b) <= 10 for a, b in zip(ours, shares, strict=True))
 
             claims.append(Claim("Table 3a", f"{system}, {name}: {accuracy:.2f}, {change:+.2f} against everything, T_norm {time:.2f}",
                                 against_everything("main", pick, lambda e, d=dataset: e.row("main", d, BASE), change, time)))  # fmt: skip
@@ -168,14 +92,33 @@ def table_4() -> list[Claim]:
     return claims
 
 
-def beats_random(pick: Callable[[Evidence], Row], kind: str, suffix: str = "") -> Callable:
-    """Holds where the row is above random of the same share of examples trained on, its interval clear of 0."""
+def beats_random(pick: Callable[[Evidence], Row], kind: str, paper: float, suffix: str = "") -> Callable:
+    """Holds where the row is above random of the same share of examples trained on; fails where its interval is below the paper's gain."""
 
-    def judge(evidence: Evidence) -> tuple[str, bool]:
+    def judge(evidence: Evidence) -> tuple[str, bool | None]:
         row = pick(evidence)
         difference = tuple(100 * value for value in metrics.difference_interval(row.scores, evidence.ladder(row, kind, suffix)))
         share = 100 * row.mean("backwarded") / row.mean("seen")
-        return f"{row.name}: {written(difference)}, both trained on {share:.0f} %", difference[1] > 0
+        return f"{named(row)}: {written(difference)}, both trained on {share:.0f} %", above(difference, paper)
+
+    return judge
+
+
+def beats_its_own(paper: float) -> Callable:
+    """The same against random with as many examples before the last stage and in it, and single examples a step from there on."""
+
+    def judge(evidence: Evidence) -> tuple[str, bool | None]:
+        row = late(evidence.row("script", "sst2", SINGLE))
+        other = evidence.row("script", "sst2", SINGLE).own.get("random", [])
+        found = {cell["seed"]: cell for cell in other}
+        seeds = [i for i, cell in enumerate(row.cells) if cell["seed"] in found]
+        if not seeds:
+            raise Missing(f"random as {SINGLE} was not run")
+        cells = [row.cells[i] for i in seeds]
+        ours, theirs = row.scores[seeds], np.stack([scores_of(found[cell["seed"]]) for cell in cells])
+        difference = tuple(100 * value for value in metrics.difference_interval(ours, theirs))
+        shares = [100 * np.mean([cell["backwarded"] / cell["seen"] for cell in part]) for part in (cells, [found[cell["seed"]] for cell in cells])]
+        return f"{named(replace(row, cells=cells))}: {written(difference)}, trained on {shares[0]:.0f} and {shares[1]:.0f} %", above(difference, paper)
 
     return judge
 
@@ -188,11 +131,12 @@ def table_5() -> list[Claim]:
             def pick(evidence, system=system, dataset=SETS[name]):
                 return evidence.three_stages(dataset) if system == "Three stages" else evidence.row("main", dataset, ROWS[system])
 
-            claims.append(Claim("Table 5", f"{system}, {name}: {ours:.2f}, {ours - random:+.2f} against random of the same share", beats_random(pick, "main")))
+            claims.append(Claim("Table 5", f"{system}, {name}: {ours:.2f}, {ours - random:+.2f} against random of the same share", beats_random(pick, "main", ours - random)))
     script = "the authors' script, single examples a step in its last stage (SST2: +4.13 in the paper)"
-    for said, suffix in (("random at batch size 8", ""), ("random at batch size 1 as well", ", batch 1")):
+    for said, suffix in (("random at batch size 8", ""), ("random at batch size 1 all along", ", batch 1")):
         claims.append(Claim("Table 5, batch size 1", f"{script}, against {said}",
-                            beats_random(lambda e: e.row("script", "sst2", "three_stage/script, batch 1"), "script", suffix)))  # fmt: skip
+                            beats_random(lambda e: late(e.row("script", "sst2", SINGLE)), "script", 4.13, suffix)))  # fmt: skip
+    claims.append(Claim("Table 5, batch size 1", f"{script}, against random at batch size 1 from the same place on", beats_its_own(4.13)))
     return claims
 
 
@@ -203,22 +147,37 @@ def table_6() -> list[Claim]:
             for name, (full, ours, time) in TABLE_6.items()]  # fmt: skip
 
 
-def sweep(names: Sequence[str], rule: Callable[[list[float], list[float]], bool]) -> Callable:
-    """rule: (accuracies in points, modelled T_norms) in the order of the names -> whether the claim holds."""
+def sweep(names: Sequence[str], rule: Callable[[list[Row], list[float]], bool | None]) -> Callable:
+    """rule: (rows, modelled T_norms) in the order of the names -> whether the claim holds. Open where no row reaches the last stage."""
 
-    def judge(evidence: Evidence) -> tuple[str, bool]:
+    def judge(evidence: Evidence) -> tuple[str, bool | None]:
         found = [evidence.row("script", "sst2", f"three_stage/{name}") for name in names]
-        accuracy, time = [100 * row.accuracy[0] for row in found], [row.mean("t_norm_modelled") for row in found]
-        return "; ".join(f"{row.budget}: {a:.2f}, modelled {t:.2f}" for row, a, t in zip(found, accuracy, time, strict=True)), rule(accuracy, time)
+        if max(in_filter(row) for row in found) <= 0.01:
+            raise Missing("none of these reached the last stage in so short a run")
+        time = [row.mean("t_norm_modelled") for row in found]
+        said = "; ".join(f"{named(row).removeprefix('three_stage/')}: {100 * row.accuracy[0]:.2f}, modelled {t:.2f}" for row, t in zip(found, time, strict=True))
+        return said, rule(found, time)
 
     return judge
 
 
+def in_filter(row: Row) -> float:
+    """Share of the run in the last stage, the mean over seeds."""
+    return float(np.mean([(cell.get("stages") or {}).get("filter", 0.0) for cell in row.cells]))
+
+
+def stable(found: list[Row], _: list[float]) -> bool | None:
+    """Whether accuracies differ by a point at most; None where they differ by more, and chance could be why."""
+    ordered = sorted(found, key=lambda row: row.accuracy[0])
+    spread = gap(ordered[-1], ordered[0])
+    return True if spread[0] <= 1 else False if spread[1] > 0 else None
+
+
 def stays_in_fit(names: Sequence[str]) -> Callable:
     def judge(evidence: Evidence) -> tuple[str, bool]:
+        late(evidence.row("script", "sst2", "three_stage/script"))  # else it says nothing that these do not
         found = [evidence.row("script", "sst2", f"three_stage/{name}") for name in names]
-        shares = [float(np.mean([(cell.get("stages") or {}).get("filter", 0.0) for cell in row.cells])) for row in found]
-        return "; ".join(f"{row.budget}: {100 * share:.0f} % in the filter stage" for row, share in zip(found, shares, strict=True)), max(shares) == 0
+        return "; ".join(f"{named(row)}: {100 * in_filter(row):.0f} % in the last stage" for row in found), max(map(in_filter, found)) <= 0.01
 
     return judge
 
@@ -228,12 +187,12 @@ def sensitivity() -> list[Claim]:
     alt = ("ALT 0.1", "ALT 0.2", "script", "ALT 0.4", "ALT 0.5")
     about = "Sensitivity on SST2 (the script, around N0 .1, W 8, ALT .3)"
     return [
-        Claim(about, "N0 10 to 40 %: accuracy stable, 89.68 +- 0.35 (here: spread at most 1 point)", sweep(n0, lambda a, _: max(a) - min(a) <= 1)),
+        Claim(about, "N0 10 to 40 %: accuracy stable, 89.68 +- 0.35 (here: spread at most 1 point)", sweep(n0, stable)),
         Claim(about, "N0 = 40 % takes 1.95 times as long as 10 % (here: within a quarter of that)", sweep(n0, lambda _, t: 0.75 <= t[-1] / t[0] / 1.95 <= 1.25)),
-        Claim(about, "W 4, 8, 16: accuracy 89.74 +- 0.29 (here: spread at most 1 point)", sweep(w, lambda a, _: max(a) - min(a) <= 1)),
+        Claim(about, "W 4, 8, 16: accuracy 89.74 +- 0.29 (here: spread at most 1 point)", sweep(w, stable)),
         Claim(about, "run time grows with W", sweep(w, lambda _, t: t == sorted(t) and t[0] < t[-1])),
         Claim(about, "with W = 8 and ALT .1 or .2 the last stage is not reached", stays_in_fit(alt[:2])),
-        Claim(about, "accuracy falls as ALT rises from .1 to .5", sweep(alt, lambda a, _: a[0] > a[-1])),
+        Claim(about, "accuracy falls as ALT rises from .1 to .5, by .06 to .89", sweep(alt, lambda rows, _: above(gap(rows[0], rows[-1]), 0.06))),
         Claim(about, "run time falls as ALT rises from .1 to .5", sweep(alt, lambda _, t: t == sorted(t, reverse=True) and t[0] > t[-1])),
     ]
 
@@ -265,16 +224,55 @@ def text_claims() -> list[Claim]:
             raise Missing("no cell has predictor_over_model")
         return f"{100 * max(known):.2f} % of the model's time an example, at most", max(known) <= 0.01
 
-    def svp(dataset: str | None):
+    def svp(dataset: str | None, paper: float):
         def judge(evidence: Evidence):
             ours, other = evidence.three_stages(dataset), evidence.row("main", dataset, "selection_via_proxy/0.3")
             difference, ratio = gap(ours, other), time_ratio(other, ours)
-            return f"{written(difference)}, {ratio:.2f} times as fast", difference[1] > 0 and ratio > 1
+            return f"{written(difference)}, {ratio:.2f} times as fast", ratio > 1 and above(difference, paper)
 
         return judge
 
     def three(evidence: Evidence, dataset: str) -> Row:
         return evidence.three_stages(dataset)
+
+    def over_sets(evidence: Evidence, other: str) -> tuple[list[float], list[float]]:
+        """Time of three stages over another row's, and accuracy minus its, a data set each."""
+        pairs = [(three(evidence, dataset), evidence.row("main", dataset, other)) for dataset in filter(None, SETS.values())]
+        return [time_ratio(*pair) for pair in pairs], [gap(*pair)[0] for pair in pairs]
+
+    def faster(evidence: Evidence):
+        times = [1 / ratio for ratio in over_sets(evidence, BASE)[0]]
+        return f"{min(times):.2f} to {max(times):.2f} times, mean {np.mean(times):.2f}, over {len(times)} data sets", np.mean(times) >= 4.4
+
+    def loss(evidence: Evidence):
+        gaps = over_sets(evidence, BASE)[1]
+        return f"{min(gaps):+.2f} to {max(gaps):+.2f} over {len(gaps)} data sets", min(gaps) >= -1.94
+
+    def assist(evidence: Evidence):
+        ratios, gaps = over_sets(evidence, ROWS["AutoAssist"])
+        return f"up to {1 / min(ratios):.2f} times, {min(gaps):+.2f} to {max(gaps):+.2f}", 1 / min(ratios) >= 4 and min(gaps) >= -0.63
+
+    def predictor(evidence: Evidence):
+        ratios, gaps = over_sets(evidence, ROWS["Auto threshold"])
+        times = np.mean([1 / ratio for ratio in ratios])
+        return f"{times:.2f} times, {np.mean(gaps):+.2f} on average", times >= 1.5 and np.mean(gaps) > 0
+
+    def automatic(evidence: Evidence):
+        said, best = [], []
+        for dataset in filter(None, SETS.values()):
+            full = evidence.row("main", dataset, BASE)
+            names = ("Auto threshold", "Fixed 0.1", "Fixed 0.3", "Fixed 0.5", "Fixed 0.7")
+            values = {name: agot(evidence.row("main", dataset, ROWS[name]), full) for name in names}
+            if None in values.values():
+                raise Missing(f"training on everything gained nothing on {dataset}")
+            first = max(values, key=values.__getitem__)
+            said, best = [*said, f"{dataset}: {first} ({values[first]:.3f}, automatic {values['Auto threshold']:.3f})"], [*best, first == "Auto threshold"]
+        return "; ".join(said), all(best)
+
+    def freezing(evidence: Evidence):
+        pairs = [(evidence.row("main", d, BASE), evidence.row("main", d, "train_all/frozen")) for d in ("sst2", "qnli", "qqp")]
+        times, lost = np.mean([time_ratio(*pair) for pair in pairs]), np.mean([gap(*pair)[0] for pair in pairs])
+        return f"{times:.2f} times, {lost:.2f} points, over SST2, QNLI and QQP", 0.75 <= times / 2.34 <= 1.25 and abs(lost - 2.88) <= 2
 
     def energy(evidence: Evidence):
         saved = [1 - time_ratio(three(evidence, dataset), evidence.row("main", dataset, BASE)) for dataset in filter(None, SETS.values())]
@@ -285,11 +283,17 @@ def text_claims() -> list[Claim]:
         Claim("In words, section 1", "the threshold skips up to 84 % of the backward passes (here: at least 74 %)",
               most("alpha_b", lambda e, d: e.row("main", d, ROWS["Auto threshold"]), 0.74)),
         Claim("In words, section 1", "the predictor skips up to 81 % of the forward passes (here: at least 71 %)", most("alpha_fb", three, 0.71)),
+        Claim("In words, section 1", "training takes 5.88 times less time on average (here: at least 4.4)", faster),
+        Claim("In words, section 1", "at most 1.44 points of accuracy are lost (here: at most 1.94)", loss),
+        Claim("In words, section 5.2", "up to 5.33 times faster than AutoAssist, at -0.13 to +0.46 points (here: 4 times, at most .63 behind)", assist),
+        Claim("In words, section 5.3", "the automatic threshold has a higher AGOT than every fixed one (here: on each data set)", automatic),
+        Claim("In words, section 5.3", "2.01 times faster than the automatic threshold alone, +0.57 points, on average (here: 1.5 times, above 0)", predictor),
+        Claim("In words, section 5.5", "layer freezing alone: 2.34 times less time, 2.88 points lost (here: within a quarter, within 2 points)", freezing),
         Claim("In words, section 5.3", "what threshold and predictor skip overlaps by up to 70 % (here: at least 60 %)", most("overlap", three, 0.60)),
         Claim("In words, section 4.2", "the predictor costs two orders of magnitude less than the model", cost),
-        Claim("In words, section 5.2", "AG: +3.62 against selection via proxy, 1.82 times as fast", svp("ag_news")),
-        Claim("In words, section 5.2", "AMZ: +5.54 against selection via proxy, 2.67 times as fast", svp(None)),
-        Claim("In words, section 5.2", "45.85 % of the energy saved on average (here: within 10 points; power taken as steady, so as much as of the time)", energy),
+        Claim("In words, section 5.2", "AG: +3.62 against selection via proxy (here keeping .3), 1.82 times as fast by Table 3's .22 and .40 (the text says 2.67)", svp("ag_news", 3.62)),
+        Claim("In words, section 5.2", "AMZ: +5.54 against selection via proxy, 2.67 times as fast by Table 3 (the text says 1.82)", svp(None, 5.54)),
+        Claim("In words, section 5.2", "45.85 % of the energy saved on average (here: within 10 points; at steady power, as of the time)", energy),
         Claim("In words, section 5.2", "0.56 instead of 1.05 lb of CO2e a run", _power),
     ]  # fmt: skip
 
@@ -310,7 +314,10 @@ def second_paper() -> list[Claim]:
                 row, full = evidence.row(kind, dataset, f"dynamic_el2n/{budget}"), evidence.row(kind, dataset, BASE)
                 difference, ratio = gap(row, full), time_ratio(row, full)
                 more = f"; minus the better control {written(tuple(100 * v for v in row.merit))}" if row.merit else ""
-                return f"{written(difference)} at T_norm {ratio:.2f}{more}", difference[0] >= -loss - 0.5 and ratio <= time + 0.1
+                found, modelled = f"{named(row)}: {written(difference)} at T_norm {ratio:.2f}{more}", row.mean("t_norm_modelled")
+                if modelled is not None and modelled > time + 0.1:
+                    raise Missing(f"{found}; in so few passes, the first on everything, it takes {modelled:.2f} of the time even by the formula")
+                return found, ratio <= time + 0.1 and (difference[1] >= -loss - 0.5 or (None if difference[2] >= -loss - 0.5 else False))
 
             what = f"{dataset}, {'intent and slots, whole sentences' if kind == 'joint' else 'classification'}"
             claims.append(Claim("Dynamic pruning", f"{what}: {said}", judge))
@@ -327,11 +334,16 @@ The claims are those of *Efficient NLP Model Finetuning via Multistage Data Filt
 dynamic data pruning with EL2N for classification and joint NLU. The papers train other models (DistilBERT, RoBERTa) on more data and a
 GPU, and the first one models its time; so levels are not compared, but differences: to training on everything, and to random.
 
-- *reproduced* for an accuracy and a time: the paper's difference lies in our 95 % interval, half a point wider on each side, and our
-  **measured** T_norm is at most .1 above the paper's. For shares: within 10 points. "Better than random": our paired interval is above 0.
-  Of the second paper: at most half a point, or 1.5 points, below everything, and T_norm at most .1 above. Other rules stand with their claim.
-- Differences are in points, with 95 % paired bootstrap intervals over test examples and seeds. "Three stages" is its row of the highest
-  AGOT, as in the paper's tables. *cannot be checked here*: what is missing stands beside it.
+- *reproduced* for an accuracy and a time: our **measured** T_norm is at most .1 above the paper's, and the paper's difference lies in our
+  95 % interval, half a point wider on each side. For shares: within 10 points. "Better than random": our paired interval is above 0; *not
+  reproduced* where it is below the paper's gain. Of the second paper: T_norm at most .1 above, and our interval no more than half a
+  point below what it says. Other rules stand with their claim.
+- *cannot be checked here*: what is missing stands beside it, or else our interval is too wide to tell (over six points where it would
+  have to be the paper's difference; holding 0 as well as the paper's gain).
+- Differences are in points, with 95 % paired bootstrap intervals over test examples and seeds, of three seeds where no other number
+  stands. "Three stages" is its row of the highest AGOT on the reported split, as in the paper's tables, which favours it; without
+  the script's, which trains otherwise than its controls. Some of the paper's figures contradict each other (Fixed 0.1 on QQP: T_norm .37,
+  and .73 by its own shares); they are judged as printed.
 """
 
 
@@ -341,7 +353,7 @@ def judged(evidence: Evidence, claims: Sequence[Claim] = ALL) -> list[tuple[Clai
     for claim in claims:
         try:
             found, holds = claim.judge(evidence)
-            out.append((claim, found, YES if holds else NO))
+            out.append((claim, found, YES if holds else OPEN if holds is None else NO))
         except Missing as missing:
             out.append((claim, str(missing), OPEN))
     return out

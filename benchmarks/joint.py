@@ -45,6 +45,10 @@ def load(name: str, size: tasks.Size, folder: Path | None) -> JointTask:
     if folder is None or not (folder / name).is_dir():
         raise ValueError(f"joint data sets are read from folders: --data {folder} has no {name}")
     train, test = (_read(folder / name, split) for split in ("train", "test"))
+    lacks = {"tokens", "slots", "intent"} - (train[0].keys() if train else set())
+    if lacks or not test:
+        missing = ", ".join(sorted(lacks)) or "test rows"
+        raise ValueError(f"{folder / name} has no {missing}: each row needs tokens, slots (a BIO tag a token) and an intent")
     intents = sorted({row["intent"] for row in train + test})
     tags = ["O", *sorted({tag for row in train + test for tag in row["slots"]} - {"O"})]
     train, test = ([{**row, "label": intents.index(row["intent"])} for row in rows] for rows in (train, test))

@@ -266,8 +266,9 @@ def test_broken_lines_are_taken_out_wherever_they_are(tmp_path):
     path.write_text("\n".join([kept[0], kept[1][:30], '{"no": "cell"}', "null", "[1, 2]", kept[1], kept[2]]))  # no newline at the end: whole all the same
     found = store.Store(path)
     assert [one["seed"] for one in found.cells.values()] == [0, 1, 2] and "4 lines that hold no whole cell" in found.notes[0]
-    assert path.read_text() == "\n".join(kept) + "\n"
-    found.add(cell(seed=3))
+    with found.claimed():
+        assert path.read_text() == "\n".join(kept) + "\n"
+        found.add(cell(seed=3))
     assert len(store.Store(path).cells) == 4 and not store.Store(path).notes
 
 
@@ -295,33 +296,55 @@ def test_merit_is_against_the_better_control_of_the_same_seed(tmp_path):
     assert row.merit[0] == pytest.approx((3 + 4 - 2 - 3) / 8) and row.merit[1] <= row.merit[0] <= row.merit[2]
 
 
-def test_own_controls_go_before_the_ladder_once_every_seed_has_one(tmp_path):
+def test_own_controls_are_rungs_of_their_rows_ladder(tmp_path):
     found = store.Store(tmp_path / "cells.jsonl")
-    for seed in (0, 1):
-        found.add(cell(seed=seed))
-        found.add(cell("random", "0.1", seed, [0, 0, 0, 0], 1.0))
-        found.add(cell("three_stage", "example", seed, [1, 1, 1, 1], 1.0))
+    found.add(cell())
+    found.add(cell("random", "0.1", correct=[0, 0, 0, 0], wall=0.5))
+    for budget in ("example", "batch"):
+        found.add(cell("three_stage", budget, correct=[1, 1, 1, 1], wall=1.0))
 
-    def row():
-        return next(row for row in controls.rows(found, "one") if row.policy == "three_stage")
+    def merits():
+        return [row.merit[0] for row in controls.rows(found, "one") if row.policy == "three_stage"]
 
-    found.add(cell("random", "0.12", 0, [1, 1, 0, 0], 1.1, controls="three_stage/example"))
-    assert not row().own and row().merit[0] == 1.0
-    found.add(cell("random", "0.14", 1, [1, 1, 0, 0], 1.1, controls="three_stage/example"))
-    assert row().own and row().merit[0] == 0.5
+    assert merits()[0] == merits()[1] > 0.8
+    found.add(cell("random", "0.12", correct=[1, 1, 0, 0], wall=2.0, controls="three_stage/example"))
+    assert merits() == [pytest.approx(0.75), merits()[1]] and merits()[1] > 0.8  # half of the way, in the logarithm, from .5 to 2 s
+    mine, other = (row for row in controls.rows(found, "one") if row.policy == "three_stage")
+    assert len(mine.own["random"]) == 1 and not other.own
+    assert [len(row.cells) for row in controls.rows(found, "one")] == [1, 1, 1, 1]
 
 
-def test_an_own_control_keeps_what_its_row_cost(tmp_path):
-    found = store.Store(tmp_path / "cells.jsonl")
-    full = cell(wall=20.0)
-    found.add(full)
-    found.add(cell("three_stage", "example", wall=5.0))
-    asked = plan.Cell("one", systems.System("random", "=", lambda kind, _: None), 0, controls="three_stage/example")
-    matched = runner.matched(asked, full, found, "s")
-    assert repr(matched.make(1)) == repr(Random(0.25)) and matched.budget == "0.25"
-    late = plan.Cell("one", asked.system, 1, controls="three_stage/example")
+def test_an_own_control_keeps_what_its_row_cost(data, tmp_path):
+    bench = runner.Bench(None, torch.device("cpu"), "fp32")
+    control = bench.control("random", cell("three_stage", "example", wall=5.0), cell(wall=20.0))
+    assert repr(control.make(1)) == repr(Random(0.25)) and control.budget == "0.25"
+    found, size = store.Store(tmp_path / "cells.jsonl"), tasks.size_of("one")
+    late = plan.Cell("one", systems.System("random", "=", lambda kind, _: None), 1, controls="three_stage/example")
+    found.add(cell(seed=1))
     with pytest.raises(ValueError, match="one three_stage/example seed 1 has not been run yet"):
-        runner.matched(late, full, found, "s")
+        runner.run_cell(bench, tasks.load("one", size, data), late, found, "s")
+
+
+def test_an_own_control_is_run_again_with_its_row(tmp_path):
+    found = store.Store(tmp_path / "cells.jsonl")
+    found.add(cell("three_stage", "example", wall=5.0))
+    found.add(cell("random", "0.25", controls="three_stage/example", row_wall_s=5.0))
+    asked = [plan.Cell("one", systems.System("random", "=", lambda kind, _: None), 0, controls="three_stage/example")]
+    assert plan.missing(asked, found, {"one": "s"}) == []
+    found.add(cell("three_stage", "example", wall=7.0))
+    assert plan.missing(asked, found, {"one": "s"}) == asked
+
+
+def test_one_process_fills_a_folder_and_readers_change_nothing(finished, data, tmp_path, capsys):
+    whole = (finished / "cells.jsonl").read_text()
+    (tmp_path / "cells.jsonl").write_text(whole + whole[:100])
+    assert len(store.Store(tmp_path / "cells.jsonl").cells) == len(lines(finished))
+    assert (tmp_path / "cells.jsonl").read_text() == whole + whole[:100]
+    with store.Store(tmp_path / "cells.jsonl").claimed():
+        assert (tmp_path / "cells.jsonl").read_text() == whole
+        assert call(data, tmp_path) == 2
+        assert "another process is filling" in capsys.readouterr().err
+    assert call(data, tmp_path) == 0
 
 
 def test_cells_of_another_setup_are_not_mixed_in(tmp_path):

@@ -44,7 +44,7 @@ def main(table: Table, arguments: list[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *_: say(f"note: {message}")
             return go(table, given)
-    except (ValueError, OSError, RuntimeError, AssertionError) as error:
+    except (ValueError, OSError, EOFError, RuntimeError, AssertionError) as error:
         say(f"{table.name}: error: {' '.join(str(error).split())}")
         return 2
     except KeyboardInterrupt:
@@ -90,6 +90,9 @@ def go(table: Table, given: argparse.Namespace) -> int:
     store = Store(given.out / "cells.jsonl")
     for note in store.notes:
         say(f"note: {note}")
+    for folder in given.beside:
+        if not (folder / "cells.jsonl").is_file():
+            raise ValueError(f"--beside {folder}: there is no cells.jsonl in it; give folders that a table has filled")
     if given.page:
         say(f"written: {', '.join(map(str, table.write(store, given.out, given.beside)))}")
         return 0
@@ -100,7 +103,9 @@ def go(table: Table, given: argparse.Namespace) -> int:
     given.datasets = list(dict.fromkeys(given.datasets))
     loaded = {name: load(table, name, given) for name in given.datasets}
     if given.tune:
-        return tune(bench, loaded, given.out, given.minutes)
+        results = Store(given.out / "tune.jsonl")
+        with results.claimed():
+            return tune(bench, loaded, results, given.minutes)
     rows, notes = systems.choose(table.systems, given.policies)
     for note in notes:
         say(f"note: {note}")
@@ -111,7 +116,9 @@ def go(table: Table, given: argparse.Namespace) -> int:
     if given.list:
         sys.stdout.write(plan.overview(planned, store, setups, given.steady) + "\n")
         return 0
-    return fill(table, bench, loaded, planned, store, setups, given)
+    store.shown = setups
+    with store.claimed():
+        return fill(table, bench, loaded, planned, store, setups, given)
 
 
 def _named(names: Sequence[str], rows: Sequence[systems.System], table: Table) -> list[str]:
@@ -124,7 +131,7 @@ def _named(names: Sequence[str], rows: Sequence[systems.System], table: Table) -
 
 
 def load(table: Table, name: str, given: argparse.Namespace) -> tasks.Task:
-    size = tasks.size_of(name, table.full if given.full else table.small, train=given.train, test=given.test, epochs=given.epochs, max_length=given.max_length)
+    size = tasks.size_of(name, table.full if given.full else table.small, full=given.full, train=given.train, test=given.test, epochs=given.epochs, max_length=given.max_length)
     task = table.load(name, size, given.data)
     say(f"{name}: {len(task.train)} training rows x {size.epochs} passes, {len(task.test)} test rows, {len(task.classes)} classes, "
         f"lr {size.lr:g}, at most {size.max_length} tokens")  # fmt: skip
@@ -136,6 +143,9 @@ def fill(table: Table, bench: runner.Bench, loaded: dict, planned: list[plan.Cel
     start, failed = time.monotonic(), []
     todo = plan.missing(planned, store, setups, given.steady)
     say(f"{len(planned) - len(todo)} of {len(planned)} cells are done")
+    runner.rescale(store)
+    if todo:
+        bench.make(loaded[todo[0].dataset], todo[0].seed)  # a model that cannot be had is told once
     for number, cell in enumerate(todo, 1):
         if given.minutes is not None and time.monotonic() - start > 60 * given.minutes:
             say(f"{given.minutes:g} minutes are over; {len(todo) - number + 1} cells are left for the next call")
@@ -147,7 +157,8 @@ def fill(table: Table, bench: runner.Bench, loaded: dict, planned: list[plan.Cel
             say(f"{cell.name} failed: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
             continue
         store.add(done)
-        runner.rescale(store, done)
+        if (done["policy"], done["budget"]) == systems.BASELINE:
+            runner.rescale(store)
         say(f"[{number}/{len(todo)}] {cell.name}: accuracy {100 * done['accuracy']:.2f} %, {done['wall_s']:.1f} s, "
             f"T_norm {done['t_norm_measured']:.2f}")  # fmt: skip
     if store.cells:
@@ -158,8 +169,8 @@ def fill(table: Table, bench: runner.Bench, loaded: dict, planned: list[plan.Cel
     return 1 if failed else 0
 
 
-def tune(bench: runner.Bench, loaded: dict, out: Path, minutes: float | None) -> int:
-    start, store = time.monotonic(), Store(out / "tune.jsonl")
+def tune(bench: runner.Bench, loaded: dict, store: Store, minutes: float | None) -> int:
+    start = time.monotonic()
     for task in loaded.values():
         for rate in tasks.RATES:
             setup, name = bench.setup(runner.at_rate(task, rate)), f"tune:{task.name}"

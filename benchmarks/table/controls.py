@@ -18,8 +18,9 @@ from table.systems import BASELINE, CONTROLS, LADDER
 class Row:
     """One row of the table: the cells of one policy and budget, a seed each, beside their controls.
 
-    controls: name -> scores ``[seeds, test]`` of that control at each cell's wall-clock. own: whether those were run for this
-    row, or read off the ladder. merit: accuracy minus the better control's, with its paired interval; None without controls.
+    controls: name -> scores ``[seeds, test]`` of that control at each cell's wall-clock, read off its ladder. own: name -> the
+    controls that were run for this row, a seed each, which are rungs of its ladder. merit: accuracy minus the better control's, with
+    its paired interval; None without controls, and for rows of other passes than training on everything has.
     """
 
     dataset: str
@@ -28,7 +29,7 @@ class Row:
     cells: list[dict[str, Any]]
     scores: np.ndarray
     controls: dict[str, np.ndarray]
-    own: bool
+    own: dict[str, list[dict[str, Any]]]
     better: str | None
     merit: tuple[float, float, float] | None
 
@@ -68,11 +69,17 @@ def at_wall_clock(rungs: Sequence[dict[str, Any]], wall_s: float, field: str = "
     return (1 - share) * scores_of(low) + share * scores_of(high)
 
 
-def ladder(policy: str, seed: int, cells: Sequence[dict[str, Any]], suffix: str = "") -> list[dict[str, Any]]:
-    """The rungs of a control: its cells whose budget is a share (and a suffix), and the one that trained on everything."""
+def ladder(policy: str, seed: int, cells: Sequence[dict[str, Any]], suffix: str = "", row: str | None = None) -> list[dict[str, Any]]:
+    """The rungs of a control: its cells whose budget is a share (and a suffix), those that were run for ``row``, and the cell that
+    trained on everything."""
     shares = [f"{share:g}{suffix}" for share in (*LADDER, 1.0)]
-    return [cell for cell in cells if cell["seed"] == seed and cell["controls"] is None
-            and ((cell["policy"] == policy and cell["budget"] in shares) or (cell["policy"], cell["budget"]) == BASELINE)]  # fmt: skip
+
+    def rung(cell: dict[str, Any]) -> bool:
+        if (cell["policy"], cell["budget"], cell["controls"]) == (*BASELINE, None):
+            return True
+        return cell["policy"] == policy and (cell["controls"] == row if cell["controls"] else cell["budget"] in shares)
+
+    return [cell for cell in cells if cell["seed"] == seed and rung(cell)]
 
 
 def rows(store: Store, dataset: str) -> list[Row]:
@@ -80,7 +87,7 @@ def rows(store: Store, dataset: str) -> list[Row]:
     cells = store.of(dataset=dataset)
     if not cells:
         return []
-    setup = cells[-1]["setup"]
+    setup = store.shown.get(dataset, cells[-1]["setup"])
     cells = [cell for cell in cells if cell["setup"] == setup]
     found: dict[tuple[str, str], list[dict]] = {}
     for cell in cells:
@@ -92,30 +99,27 @@ def rows(store: Store, dataset: str) -> list[Row]:
 def _row(dataset: str, policy: str, budget: str, members: list[dict], cells: list[dict]) -> Row:
     members = sorted(members, key=lambda cell: cell["seed"])
     scores = np.stack([scores_of(cell) for cell in members])
-    mine = {} if policy in CONTROLS or (policy, budget) == BASELINE else own_controls(f"{policy}/{budget}", members, cells)
-    own = bool(mine)
-    if not own and policy not in CONTROLS and (policy, budget) != BASELINE:
-        mine = ladder_controls(members, cells)
+    alone = policy in CONTROLS or (policy, budget) == BASELINE
+    name, full = f"{policy}/{budget}", [cell for cell in cells if (cell["policy"], cell["budget"], cell["controls"]) == (*BASELINE, None)]
+    own = {} if alone else {control: found for control in CONTROLS if (found := own_controls(control, name, cells))}
+    alike = all(cell.get("epochs") == full[0].get("epochs") for cell in members) if full else True
+    mine = {} if alone or not alike else ladder_controls(members, cells, name)
     better = max(mine, key=lambda name: mine[name].mean()) if mine else None
     merit = metrics.difference_interval(scores, mine[better]) if mine else None
     return Row(dataset, policy, budget, members, scores, mine, own, better, merit)
 
 
-def own_controls(name: str, members: list[dict], cells: list[dict]) -> dict[str, np.ndarray]:
-    """The controls that were run for a row, by name: those that there are for each of its seeds."""
-    found = {}
-    for policy in CONTROLS:
-        of_seed = {cell["seed"]: cell for cell in cells if cell["controls"] == name and cell["policy"] == policy}
-        if all(cell["seed"] in of_seed for cell in members):
-            found[policy] = np.stack([scores_of(of_seed[cell["seed"]]) for cell in members])
-    return found
+def own_controls(control: str, name: str, cells: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The cells of a control that were run for the row of this name."""
+    return [cell for cell in cells if cell["controls"] == name and cell["policy"] == control]
 
 
-def ladder_controls(members: list[dict], cells: list[dict]) -> dict[str, np.ndarray]:
-    """The controls read off the ladder, by name: those that have a rung for each of the row's seeds."""
+def ladder_controls(members: Sequence[dict[str, Any]], cells: Sequence[dict[str, Any]], name: str | None = None) -> dict[str, np.ndarray]:
+    """The controls read off the ladder, by their name: those that have a rung for each of the members' seeds. name: of the row, whose
+    own controls are rungs too."""
     found = {}
     for policy in CONTROLS:
-        ladders = [ladder(policy, member["seed"], cells) for member in members]
+        ladders = [ladder(policy, member["seed"], cells, row=name) for member in members]
         if all(any(cell["policy"] == policy for cell in rungs) for rungs in ladders):
             found[policy] = np.stack([at_wall_clock(rungs, member["wall_s"]) for rungs, member in zip(ladders, members, strict=True)])
     return found

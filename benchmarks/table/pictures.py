@@ -29,11 +29,11 @@ def draw(found: Sequence[Row], path: Path) -> Path:
     axes = figure.subplots()
     full = next(row for row in found if (row.policy, row.budget) == BASELINE)
     for control in CONTROLS:
-        _line(axes, [row for row in found if row.policy == control], full, control)
+        _line(axes, [row for row in found if row.policy == control and "batch" not in row.budget], full, control)
     floor = _floor(found, full)
     budgets: dict[str, int] = {}
     for row in found:
-        if row.policy not in CONTROLS:
+        if row.policy not in CONTROLS or "batch" in row.budget:
             shape = SHAPES[budgets.get(row.policy, 0) % len(SHAPES)]
             budgets[row.policy] = budgets.get(row.policy, 0) + 1
             _point(axes, row, COLOUR.get(row.policy, COLOURS[len(budgets) % 7]), shape, floor)

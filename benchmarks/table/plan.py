@@ -56,7 +56,15 @@ def missing(planned: Sequence[Cell], store: Store, setups: Mapping[str, str], st
     """The planned cells that are not in the store, or there with other settings of their policy, or whose run had less than
     ``steady`` of its processors. setups: digest a data set."""
     found = [(cell, store.get(cell.key(setups[cell.dataset]))) for cell in planned]
-    return [cell for cell, there in found if not cell.settled(there) or quiet(there) < steady]
+    return [cell for cell, there in found if not cell.settled(there) or quiet(there) < steady or _of_another_run(cell, there, store)]
+
+
+def _of_another_run(cell: Cell, there: dict[str, Any], store: Store) -> bool:
+    """Whether a row's own control was run for a time that its row, since run again, does not have any more."""
+    if cell.controls is None or "row_wall_s" not in there:
+        return False
+    row = store.get(Key(cell.dataset, *cell.controls.split("/", 1), cell.seed, None, there["setup"]))
+    return row is not None and row["wall_s"] != there["row_wall_s"]
 
 
 def quiet(cell: dict[str, Any]) -> float:

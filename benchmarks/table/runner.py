@@ -46,7 +46,7 @@ class Bench:
     def setup(self, task: Task) -> str:
         """A digest of everything that must be equal for two cells to be compared."""
         rows = hashlib.sha1(json.dumps([task.train, task.tune, task.test]).encode()).hexdigest()
-        model = None if self.model is None else [Path(self.model).name, contents(self.model)]
+        model = None if self.model is None else [named(self.model), contents(self.model)]
         where = [described_device(self.device), hardware(), torch.get_num_threads()]
         said = json.dumps([rows, asdict(self.recipe(task)), task.size.max_length, model, where])
         return hashlib.sha1(said.encode()).hexdigest()[:8]
@@ -82,9 +82,10 @@ def run_cell(bench: Bench, task: Task, cell: Cell, store: Store, setup: str) -> 
     began: they tell whether it had its processors for itself. Raises ValueError where a cell that it needs is not there.
     """
     full = None if cell.system.name == "/".join(BASELINE) else _found(store, task.name, *BASELINE, cell.seed, setup)
-    system = cell.system
+    system, row = cell.system, None
     if cell.controls is not None:
-        system = bench.control(system.policy, _found(store, task.name, *cell.controls.split("/", 1), cell.seed, setup), full)
+        row = _found(store, task.name, *cell.controls.split("/", 1), cell.seed, setup)
+        system = bench.control(system.policy, row, full)
     recipe = bench.recipe(task, system)
     policy = system.make(recipe.epochs)
     tokenizer, fresh = bench.make(task, cell.seed)
@@ -94,41 +95,48 @@ def run_cell(bench: Bench, task: Task, cell: Cell, store: Store, setup: str) -> 
     _warm_up(bench, system, fresh, tokenizer, task, recipe)
     settings, load, start, cpu = repr(policy), os.getloadavg()[0], perf_counter(), process_time()
     result, loader, more = bench.run(fresh, tokenizer, system, policy, task, recipe, seed=cell.seed)
-    return described(bench, task, recipe) | measured(result, loader, full, recipe.epochs) | more | {
+    return described(bench, task, recipe) | measured(result, loader, full, recipe.epochs, frozen=system.frozen) | more | {
         "policy": system.policy, "budget": system.budget, "seed": cell.seed, "controls": cell.controls, "settings": settings,
-        "granularity": system.granularity, "scored_ahead": system.scored, "frozen": system.frozen, "setup": setup,
+        **({} if row is None else {"row_wall_s": row["wall_s"]}),
+        "granularity": system.granularity, "scored_ahead": system.scored, "setup": setup,
         "base_accuracy": base if full is None else full["base_accuracy"], "correct": packed(result.correct),
         "cpu_s": process_time() - cpu, "elapsed_s": perf_counter() - start, "load": load,
     }  # fmt: skip
 
 
-def rescale(store: Store, full: dict[str, Any]) -> None:
+def rescale(store: Store) -> None:
     """Where training on everything was run once more, tell the cells that were measured by its time before."""
-    if (full["policy"], full["budget"]) == BASELINE:
+    for full in store.of(policy=BASELINE[0], budget=BASELINE[1], controls=None):
         for cell in store.of(dataset=full["dataset"], seed=full["seed"], setup=full["setup"]):
             if cell["t_norm_measured"] != cell["wall_s"] / full["wall_s"]:
-                store.add(cell | {"t_norm_measured": cell["wall_s"] / full["wall_s"]})
+                store.add(cell | normed(cell, full))
 
 
-def measured(result: experiment.Result, loader, full: dict[str, Any] | None, epochs: int) -> dict[str, Any]:
-    """What a run measured. full: the cell that trained on everything, None where this is it.
+def normed(cell: dict[str, Any], full: dict[str, Any]) -> dict[str, Any]:
+    """What of a cell hangs on the time of training on everything. t_norm_measured: wall-clock over the full cell's. t_norm_modelled:
+    the paper's formula, with this run's shares and the full cell's time of a forward and a backward pass, and a forward pass for each
+    example scored before a pass; not for frozen layers, whose backward pass is another."""
+    out = {"t_norm_measured": cell["wall_s"] / full["wall_s"], "t_norm_modelled": None}
+    t_f, t_b = full["t_f"], full["t_b"]
+    if t_f > 0 and t_b > 0:
+        if not cell.get("frozen"):
+            modelled = metrics.modelled_t_norm(cell["alpha_b"], cell["alpha_fb"], t_f, t_b)
+            out["t_norm_modelled"] = modelled + cell["surveyed"] / cell["seen"] * t_f / (t_f + t_b)
+        if cell["predictor_s"] > 0 and cell is not full:
+            out["predictor_over_model"] = metrics.relative_cost(cell["predictor_s"], cell["seen"], t_f + t_b, 1)
+    return out
 
-    t_norm_measured: wall-clock over the full cell's. t_norm_modelled: the paper's formula, with this run's shares and the
-    full cell's time of a forward and a backward pass, and a forward pass for each example scored before a pass.
-    """
+
+def measured(result: experiment.Result, loader, full: dict[str, Any] | None, epochs: int, *, frozen: bool) -> dict[str, Any]:
+    """What a run measured. full: the cell that trained on everything, None where this is it."""
     scalars = result.scalars
     accuracy, low, high = metrics.accuracy_interval(result.correct)
-    passes = scalars if full is None else full
     cell = {"accuracy": accuracy, "accuracy_low": low, "accuracy_high": high, "macro_f1": result.macro_f1, "wall_s": result.wall_s,
-            "t_norm_measured": 1.0 if full is None else result.wall_s / full["wall_s"]}  # fmt: skip
+            "frozen": frozen}  # fmt: skip
     counts = ("seen", "forwarded", "backwarded", "scored", "surveyed", "batches")
     cell |= {name: int(scalars.get(name, 0)) for name in counts}
     cell |= {name: scalars.get(name, 0.0) for name in ("alpha_b", "alpha_fb", "t_f", "t_b", "loader_s", "predictor_s", "score_s", "survey_s", "hook_s")}
-    if passes["t_f"] > 0 and passes["t_b"] > 0:
-        cell["t_norm_modelled"] = metrics.modelled_t_norm(scalars["alpha_b"], scalars["alpha_fb"], passes["t_f"], passes["t_b"])
-        cell["t_norm_modelled"] += cell["surveyed"] / cell["seen"] * passes["t_f"] / (passes["t_f"] + passes["t_b"])
-        if scalars["predictor_s"] > 0 and full is not None:
-            cell["predictor_over_model"] = metrics.relative_cost(scalars["predictor_s"], int(scalars["seen"]), passes["t_f"] + passes["t_b"], 1)
+    cell |= normed(cell, full or cell)
     cell["stages"] = metrics.stage_shares(loader.ledger.stages, loader.total_examples * epochs)
     return cell | {name: scalars[name] for name in ("overlap", "false_skip_rate", "predictor_loss") if name in scalars}
 
@@ -137,7 +145,7 @@ def described(bench: Bench, task: Task, recipe: Recipe) -> dict[str, Any]:
     """What was run on what."""
     return {
         "dataset": task.name, "device": described_device(bench.device), "hardware": hardware(), "threads": torch.get_num_threads(),
-        "model": None if bench.model is None else Path(bench.model).name, "precision": bench.precision,
+        "model": None if bench.model is None else named(bench.model), "precision": bench.precision,
         "train_rows": len(task.train), "test_rows": len(task.test), "epochs": recipe.epochs, "batch_size": recipe.batch_size,
         "lr": recipe.lr, "max_length": task.size.max_length, "version": _version("filterloader"), "torch": torch.__version__,
         "date": datetime.date.today().isoformat(),
@@ -159,6 +167,11 @@ def tune(bench: Bench, task: Task, rate: float, seed: int = 100) -> dict[str, An
 
 def at_rate(task: Task, rate: float) -> Task:
     return replace(task, size=replace(task.size, lr=rate))
+
+
+def named(model: str) -> str:
+    """What a model is called: the last part of a folder's path, the whole of a name on the hub."""
+    return Path(model).name if Path(model).is_dir() else model
 
 
 @cache

@@ -1,16 +1,22 @@
-"""Store: finished cells as JSON lines, one whole line a cell; half a line, where a run was killed, is taken out."""
+"""Store: finished cells as JSON lines, one whole line a cell; half a line, where a run was killed, counts for nothing."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from filterloader.ledger import finite
+
+try:
+    import fcntl
+except ImportError:  # a system without file locks
+    fcntl = None
 
 
 class Key(NamedTuple):
@@ -28,13 +34,16 @@ class Key(NamedTuple):
 class Store:
     """The cells of one file, in the order in which they were finished; a cell that stands twice counts as it stands last.
 
-    path: made on the first `add`. One process writes at a time; each cell is one write, flushed to the disk.
+    path: made on the first `add`. Reading changes no file. Who writes claims the folder first; each cell is one write, flushed to
+    the disk. Attribute ``shown``: the setup of each data set whose cells are to be shown, where it is not that of the last cell.
     """
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
         self.notes: list[str] = []
+        self.shown: dict[str, str] = {}
         self.cells: dict[Key, dict[str, Any]] = {}
+        self._whole: list[str] | None = None  # the lines to keep, where the file holds others too
         if self.path.is_file():
             self._read()
 
@@ -52,9 +61,31 @@ class Store:
             except (json.JSONDecodeError, KeyError, TypeError, AttributeError):
                 broken += 1
         if broken or not text.endswith("\n"):
+            self._whole = whole
             if broken:
                 self.notes.append(f"{self.path}: {broken} line{'s' * (broken > 1)} that hold{'s' * (broken == 1)} no whole cell taken out; what was lost is run again")
-            self._rewrite(whole)
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Where nobody else writes, and the file ends in a whole line. Raises ValueError where another process has claimed the folder."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        folder = os.open(self.path.parent, os.O_RDONLY) if fcntl else None
+        try:
+            if fcntl:
+                try:
+                    fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError:
+                    raise ValueError(
+                        f"another process is filling {self.path.parent}; wait for it, or give this one an --out of its own and put the lines of "
+                        "both cells.jsonl into one file afterwards"
+                    ) from None
+            if self._whole is not None:
+                self._rewrite(self._whole)
+                self._whole = None
+            yield
+        finally:
+            if folder is not None:
+                os.close(folder)
 
     def _rewrite(self, lines: Iterable[str]) -> None:
         beside = self.path.with_name(self.path.name + ".mended")

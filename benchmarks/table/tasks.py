@@ -65,9 +65,10 @@ class Task:
     classes: tuple[str, ...]
 
 
-def size_of(name: str, sizes: Mapping[str, Size] = SMALL, **changes: Any) -> Size:
-    """The size of a data set, with what is not None in ``changes`` put in its place."""
-    return replace(sizes.get(name, OTHER), **{key: value for key, value in changes.items() if value is not None})
+def size_of(name: str, sizes: Mapping[str, Size] = SMALL, *, full: bool = False, **changes: Any) -> Size:
+    """The size of a data set, with what is not None in ``changes`` put in its place. full: all of one that ``sizes`` does not name."""
+    other = replace(OTHER, train=None, test=None) if full else OTHER
+    return replace(sizes.get(name, other), **{key: value for key, value in changes.items() if value is not None})
 
 
 def load(name: str, size: Size, folder: Path | None) -> Task:
