@@ -5,9 +5,14 @@ from __future__ import annotations
 import warnings
 from numbers import Integral
 
+import numpy as np
+
 from filterloader.settings import check_same, paste, share, whole
 
 _PATIENCE = 1024  # reports that a loss may take to settle
+_RECENT = 8  # reports whose loss is held against guessing
+_CLASSES = 4096  # labels from here on are no classes
+_GUESSING, _LABELS_NEEDED = 0.95, 64  # share of guessing's loss that tells of nothing learnt; labels it must rest on
 
 
 class Warmup:
@@ -15,7 +20,8 @@ class Warmup:
 
     length: a share of one pass (float in [0, 1]), a count of examples (int), or None: until the threshold has settled. A
     count of 1 warns: the whole of a pass is 1.0. A share of a stream of unknown length also waits for the threshold to
-    settle. A wait for a loss that goes on falling ends after 1024 reports, with a warning.
+    settle. A wait for a loss that goes on falling ends after 1024 reports, with a warning. Another warns where the warm-up ends
+    before the model does better than guessing by how frequent each label is: its losses say nothing yet of what is learnt.
     """
 
     def __init__(self, length: float | int | None = 0.1):
@@ -26,16 +32,24 @@ class Warmup:
         self.length = length
         self.over = length is not None and length == 0
         self._seen = self._reports = 0
+        self._labels = np.zeros(0, np.int64)  # how often each label occurred
+        self._recent = np.zeros(0)
 
     def __repr__(self) -> str:
         return paste(self, "length")
 
-    def observe(self, examples: int, total: int | None, settled: bool) -> bool:
-        """Count reported examples; True at the report that ends the warm-up. total: examples in one pass, if known."""
+    def observe(
+        self, examples: int, total: int | None, settled: bool, *, labels: np.ndarray | None = None, losses: np.ndarray | None = None
+    ) -> bool:
+        """Count reported examples; True at the report that ends the warm-up. total: examples in one pass, if known. labels, losses:
+        of these examples, where there are any: int64 and float32 ``[n]``."""
         if self.over:
             return False
         self._seen += examples
         self._reports += 1
+        if labels is not None and losses is not None and 0 <= labels.min(initial=0) and labels.max(initial=0) < _CLASSES:
+            self._labels = _sum(self._labels, np.bincount(labels))
+            self._recent = np.append(self._recent, losses.mean(dtype=np.float64))[-_RECENT:]
         if isinstance(self.length, int):
             self.over = self._seen >= self.length
         elif self.length is not None and total is not None:
@@ -49,11 +63,33 @@ class Warmup:
                     "; give warmup= a count of examples, or a share and the loader total_examples=",
                     stacklevel=2,
                 )  # fmt: skip
+        if self.over:
+            self._tell_if_nothing_is_learnt()
         return self.over
 
+    def _tell_if_nothing_is_learnt(self) -> None:
+        shares = self._labels[self._labels > 0] / max(self._labels.sum(), 1)
+        guessing = float(-(shares * np.log(shares)).sum())
+        if self._labels.sum() >= _LABELS_NEEDED and self._recent.size == _RECENT and self._recent.mean() >= _GUESSING * guessing > 0:
+            warnings.warn(
+                f"the warm-up ends after {self._seen} examples, and the model knows nothing yet: its loss is {self._recent.mean():.3f}, and guessing "
+                f"by how frequent each label is costs {guessing:.3f}. To go by losses now trains on chance, and can ruin a run; give a longer warmup= "
+                f"than {self.length!r}", stacklevel=4,
+            )  # fmt: skip
+
     def state_dict(self) -> dict:
-        return {"settings": repr(self), "seen": self._seen, "reports": self._reports, "over": self.over}
+        return {"settings": repr(self), "seen": self._seen, "reports": self._reports, "over": self.over,
+                "labels": self._labels.copy(), "recent": self._recent.copy()}  # fmt: skip
 
     def load_state_dict(self, state: dict) -> None:
         check_same("warm-up", state["settings"], repr(self))
+        self._labels, self._recent = np.array(state["labels"], np.int64), np.array(state["recent"], float)
         self._seen, self._reports, self.over = int(state["seen"]), int(state["reports"]), bool(state["over"])
+
+
+def _sum(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Counts ``[k]`` and ``[l]`` as one, the shorter filled up with zeros."""
+    out = np.zeros(max(left.size, right.size), np.int64)
+    out[: left.size] += left
+    out[: right.size] += right
+    return out

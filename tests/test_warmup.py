@@ -1,10 +1,13 @@
 """How long everything is trained on: a share, a count, or until the loss settles."""
 
+import warnings
+
 import numpy as np
 import pytest
 
 from filterloader import AutoThreshold
 from filterloader.warmup import Warmup
+from tests.zoo import block
 
 
 def reports_needed(warmup, size, total, settles_at=None, most=1000):
@@ -134,3 +137,38 @@ def test_the_wait_for_a_loss_to_settle_is_part_of_the_state():
 def test_a_state_of_another_length_is_refused_with_both_values():
     with pytest.raises(ValueError, match=r"length=0\.2.*length=0\.1"):
         Warmup(0.1).load_state_dict(Warmup(0.2).state_dict())
+
+
+def told(losses, labels=None, granularity="example", warmup=320):
+    """What a policy says as its warm-up ends, when every report has these losses."""
+    policy, said = AutoThreshold(warmup=warmup), []
+    rng = np.random.default_rng(0)
+    for i in range(40):
+        candidates, _ = block(i, granularity=granularity)
+        if granularity == "example":
+            candidates.labels = rng.integers(0, 2, 16) if labels is None else np.full(16, labels)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            policy.judge(candidates, np.full(len(candidates), losses, np.float32))
+        said += [str(one.message) for one in caught]
+    return said
+
+
+def test_a_warm_up_that_ends_before_anything_is_learnt_is_told_once():
+    (said,) = told(0.69)
+    assert "after 320 examples" in said and "loss is 0.690" in said and "costs 0.69" in said and "longer warmup= than 320" in said
+
+
+def test_it_is_not_told_where_something_is_learnt_or_cannot_be_known():
+    assert told(0.5) == [] == told(9.0, labels=-100) == told(9.0, labels=1) == told(9.0, granularity="batch")
+    assert told(0.69, warmup=32) == []  # from two reports nothing can be told
+
+
+def test_what_was_learnt_by_then_is_part_of_the_state():
+    policy = Warmup(320)
+    for _ in range(19):
+        policy.observe(16, None, False, labels=np.arange(16) % 2, losses=np.full(16, 0.7, np.float32))
+    again = Warmup(320)
+    again.load_state_dict(policy.state_dict())
+    with pytest.warns(UserWarning, match="knows nothing yet"):
+        assert again.observe(16, None, False, labels=np.arange(16) % 2, losses=np.full(16, 0.7, np.float32))

@@ -48,7 +48,8 @@ class AutoThreshold:
     def judge(self, candidates: Candidates, losses: np.ndarray) -> np.ndarray:
         gating = self._warmup.over
         threshold = self.threshold.observe(losses)
-        self._warmup.observe(len(candidates) * candidates.merged, candidates.total, self.threshold.settled)
+        examples = len(candidates) * candidates.merged
+        self._warmup.observe(examples, candidates.total, self.threshold.settled, labels=candidates.labels, losses=losses)
         if self._warmup.over:
             self.threshold.end_warmup()
         if not gating or threshold is None:

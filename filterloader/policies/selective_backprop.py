@@ -70,7 +70,8 @@ class SelectiveBackprop:
         gating = self._warmup.over
         pool = np.append(self._recent, losses)[-max(self.window, losses.size) :]
         self._recent = pool[-self.window :]
-        self._warmup.observe(len(candidates) * candidates.merged, candidates.total, self._recent.size == self.window)
+        examples = len(candidates) * candidates.merged
+        self._warmup.observe(examples, candidates.total, self._recent.size == self.window, labels=candidates.labels, losses=losses)
         if not gating:
             return everything(candidates)
         ranked = np.sort(pool)

@@ -153,7 +153,8 @@ class ThreeStage:
     def judge(self, candidates: Candidates, losses: np.ndarray) -> np.ndarray:
         threshold = self.threshold.observe(losses)
         warming = not self._warmup.over
-        self._warmup.observe(len(candidates) * candidates.merged, candidates.total, self.threshold.settled)
+        examples = len(candidates) * candidates.merged
+        self._warmup.observe(examples, candidates.total, self.threshold.settled, labels=candidates.labels, losses=losses)
         if self._warmup.over:
             self.threshold.end_warmup()
         if warming or threshold is None:
