@@ -18,10 +18,11 @@ _GUESSING, _LABELS_NEEDED = 0.95, 64  # share of guessing's loss that tells of n
 class Warmup:
     """Counts examples until the warm-up is over (paper §3.1, stage 0; N0 in Table 2).
 
-    length: a share of one pass (float in [0, 1]), a count of examples (int), or None: until the threshold has settled. A
-    count of 1 warns: the whole of a pass is 1.0. A share of a stream of unknown length also waits for the threshold to
-    settle. A wait for a loss that goes on falling ends after 1024 reports, with a warning. Another warns where the warm-up ends
-    before the model does better than guessing by how frequent each label is: its losses say nothing yet of what is learnt.
+    length: a share of one pass (float in [0, 1]), a count of examples (int), or None: until the loss has settled, and, where there
+    are class labels, settled below what guessing by how frequent each label is would cost: before that, losses say nothing of what is learnt. A
+    count of 1 warns: the whole of a pass is 1.0. A share of a stream of unknown length also waits for the loss to
+    settle. That wait ends after 1024 reports, with a warning. Another warns where a warm-up of a given length ends
+    before the model does better than guessing.
     """
 
     def __init__(self, length: float | int | None = 0.1):
@@ -55,27 +56,34 @@ class Warmup:
         elif self.length is not None and total is not None:
             self.over = self._seen >= self.length * total
         else:
+            settled = settled and not self._guesses
             self.over = settled or self._reports >= _PATIENCE
             if self.over and not settled:
                 warnings.warn(
-                    f"the warm-up was ended after {self._reports} reports, although the loss had not settled: warmup={self.length!r} waits for "
+                    f"the warm-up was ended after {self._reports} reports, although the loss had not settled{' below guessing' * self._guesses}: warmup={self.length!r} waits for "
                     "that" + ("" if self.length is None else " where the length of the stream is not known") +
                     "; give warmup= a count of examples, or a share and the loader total_examples=",
                     stacklevel=2,
                 )  # fmt: skip
-        if self.over:
-            self._tell_if_nothing_is_learnt()
-        return self.over
-
-    def _tell_if_nothing_is_learnt(self) -> None:
-        shares = self._labels[self._labels > 0] / max(self._labels.sum(), 1)
-        guessing = float(-(shares * np.log(shares)).sum())
-        if self._labels.sum() >= _LABELS_NEEDED and self._recent.size == _RECENT and self._recent.mean() >= _GUESSING * guessing > 0:
+        if self.over and self._guesses:
             warnings.warn(
                 f"the warm-up ends after {self._seen} examples, and the model knows nothing yet: its loss is {self._recent.mean():.3f}, and guessing "
-                f"by how frequent each label is costs {guessing:.3f}. To go by losses now trains on chance, and can ruin a run; give a longer warmup= "
-                f"than {self.length!r}", stacklevel=4,
+                f"by how frequent each label is costs {self._guessing:.3f}. To go by losses now trains on chance, and can ruin a run; give a longer "
+                f"warmup= than {self.length!r}, or None, which waits", stacklevel=3,
             )  # fmt: skip
+        return self.over
+
+    @property
+    def _guessing(self) -> float:
+        """What guessing by how frequent each label is costs: the entropy of the labels, nats."""
+        shares = self._labels[self._labels > 0] / max(self._labels.sum(), 1)
+        return float(-(shares * np.log(shares)).sum())
+
+    @property
+    def _guesses(self) -> bool:
+        """Whether the model does no better than that; False where it cannot be told."""
+        told = self._labels.sum() >= _LABELS_NEEDED and self._recent.size == _RECENT
+        return bool(told and self._recent.mean() >= _GUESSING * self._guessing > 0)
 
     def state_dict(self) -> dict:
         return {"settings": repr(self), "seen": self._seen, "reports": self._reports, "over": self.over,

@@ -156,7 +156,7 @@ def told(losses, labels=None, granularity="example", warmup=320):
 
 def test_a_warm_up_that_ends_before_anything_is_learnt_is_told_once():
     (said,) = told(0.69)
-    assert "after 320 examples" in said and "loss is 0.690" in said and "costs 0.69" in said and "longer warmup= than 320" in said
+    assert "after 320 examples" in said and "loss is 0.690" in said and "costs 0.69" in said and "longer warmup= than 320, or None" in said
 
 
 def test_it_is_not_told_where_something_is_learnt_or_cannot_be_known():
@@ -172,3 +172,18 @@ def test_what_was_learnt_by_then_is_part_of_the_state():
     again.load_state_dict(policy.state_dict())
     with pytest.warns(UserWarning, match="knows nothing yet"):
         assert again.observe(16, None, False, labels=np.arange(16) % 2, losses=np.full(16, 0.7, np.float32))
+
+
+@pytest.mark.parametrize("length, total", [(None, 4000), (0.1, None)])
+def test_a_loss_that_settles_at_guessing_is_waited_for(length, total):
+    warmup, labels = Warmup(length), np.arange(16) % 2
+    for i in range(300):
+        assert not warmup.observe(16, total, i > 64, labels=labels, losses=np.full(16, 0.69, np.float32))
+    for _ in range(8):
+        last = warmup.observe(16, total, True, labels=labels, losses=np.full(16, 0.4, np.float32))
+    assert last or warmup.over
+    never = Warmup(length)
+    with pytest.warns(UserWarning, match="1024 reports, although the loss had not settled below guessing"):
+        for i in range(1024):
+            never.observe(16, total, i > 64, labels=labels, losses=np.full(16, 0.69, np.float32))
+    assert never.over

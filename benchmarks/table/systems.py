@@ -62,6 +62,7 @@ def _rows() -> list[System]:
         System("three_stage", "example", plain),
         System("three_stage", "scored", plain, scored=True),
         System("three_stage", "cutoff 0.5", lambda kind, _: kind(cutoff=0.5)),
+        System("three_stage", "warmup None", lambda kind, _: kind(warmup=None)),
         System("three_stage", "forward gate", lambda kind, _: kind(backward_gate=False)),
         System("three_stage", "batch", plain, granularity="batch"),
         System("three_stage", "script", lambda kind, _: kind.reference_script(), scored=True, batch_size=8),

@@ -15,7 +15,7 @@ class AutoThreshold:
     """Train on what has a loss of at least the moving average ("automatic threshold only", paper §3.2).
 
     warmup: how much is trained on in full first: a share of one pass (float), a count of examples (int), or None: until the
-    threshold settles, 1024 reports at most. threshold: a ``MovingAverageThreshold``; None is that of the paper. On what the
+    loss has settled below what guessing costs, 1024 reports at most. threshold: a ``MovingAverageThreshold``; None is that of the paper. On what the
     backward gate saves at example granularity, see ``FixedThreshold``.
     """
 

@@ -26,7 +26,7 @@ class SelectiveBackprop:
     beta: the larger, the fewer and the harder. The rank of a loss among losses like it is uniform, so ``1 / (beta + 1)`` is
     kept: a third by default; the authors' script defaults to 3. window: losses remembered; 1024 is the authors' script's.
     warmup: how much is trained on in full first: a share of one pass (float; the authors' script: 1.0), a count of examples
-    (int), or None: until the window is full. seed: of the private random state; None takes the loader's.
+    (int), or None: until the window is full and losses are below what guessing costs. seed: of the private random state; None takes the loader's.
 
     Left open by the source, and chosen here: a loss that occurs several times takes a place among its equals at random, and
     so does a loss alone between those below and itself, so that the share kept is ``1 / (beta + 1)`` with few losses known, and
