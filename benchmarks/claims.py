@@ -315,9 +315,11 @@ def second_paper() -> list[Claim]:
                 difference, ratio = gap(row, full), time_ratio(row, full)
                 more = f"; minus the better control {written(tuple(100 * v for v in row.merit))}" if row.merit else ""
                 found, modelled = f"{named(row)}: {written(difference)} at T_norm {ratio:.2f}{more}", row.mean("t_norm_modelled")
+                if difference[2] < -loss - 0.5:
+                    return found, False
                 if modelled is not None and modelled > time + 0.1:
                     raise Missing(f"{found}; in so few passes, the first on everything, it takes {modelled:.2f} of the time even by the formula")
-                return found, ratio <= time + 0.1 and (difference[1] >= -loss - 0.5 or (None if difference[2] >= -loss - 0.5 else False))
+                return found, ratio <= time + 0.1 and (True if difference[1] >= -loss - 0.5 else None)
 
             what = f"{dataset}, {'intent and slots, whole sentences' if kind == 'joint' else 'classification'}"
             claims.append(Claim("Dynamic pruning", f"{what}: {said}", judge))
@@ -338,8 +340,8 @@ GPU, and the first one models its time; so levels are not compared, but differen
   95 % interval, half a point wider on each side. For shares: within 10 points. "Better than random": our paired interval is above 0; *not
   reproduced* where it is below the paper's gain. Of the second paper: T_norm at most .1 above, and our interval no more than half a
   point below what it says. Other rules stand with their claim.
-- *cannot be checked here*: what is missing stands beside it, or else our interval is too wide to tell (over six points where it would
-  have to be the paper's difference; holding 0 as well as the paper's gain).
+- *cannot be checked here*: what is missing stands beside it, or else our interval is too wide to tell (over six points, and wider than
+  the difference it would have to hold; or holding 0 as well as the paper's gain).
 - Differences are in points, with 95 % paired bootstrap intervals over test examples and seeds, of three seeds where no other number
   stands. "Three stages" is its row of the highest AGOT on the reported split, as in the paper's tables, which favours it; without
   the script's, which trains otherwise than its controls. Some of the paper's figures contradict each other (Fixed 0.1 on QQP: T_norm .37,

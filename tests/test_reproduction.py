@@ -144,6 +144,8 @@ def test_headlines_of_dynamic_pruning(tmp_path):
     dear = evidence(tmp_path / "dear", main=[rows[0], {**rows[1], "t_norm_modelled": 0.8}])
     text, given = verdict(dear, "Dynamic pruning", "sst2, classification: 50 %")
     assert given == claims.OPEN and "0.80 of the time even by the formula" in text
+    lost = evidence(tmp_path / "lost", main=[rows[0], {**rows[2], "t_norm_modelled": 0.8}])
+    assert verdict(lost, "Dynamic pruning", "sst2, classification: 80 %")[1] == claims.NO  # whatever its time
     assert "--beside" in verdict(found, "Dynamic pruning", "atis, intent and slots, whole sentences: 50 %")[0]
 
 

@@ -100,7 +100,7 @@ def alike(difference: tuple[float, float, float], paper: float) -> bool | None:
     """Whether the paper's difference lies in our interval, half a point wider on each side; None where that is too wide to tell."""
     if not difference[1] - 0.5 <= paper <= difference[2] + 0.5:
         return False
-    return True if difference[2] - difference[1] <= WIDE else None
+    return True if difference[2] - difference[1] <= max(WIDE, abs(paper)) else None
 
 
 def above(difference: tuple[float, float, float], paper: float) -> bool | None:
