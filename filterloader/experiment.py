@@ -59,9 +59,10 @@ def train(
 ):  # fmt: skip
     """Train ``model`` in place; returns ``(wall-clock seconds, loader)``: the seconds hold all that the policy costs.
 
-    score: give the loader the current model as its ``score_fn``; None: where the policy surveys the data set with it. losses: ``(model, inputs) -> (losses [batch], scores)`` for
-    what is no plain classifier; scores is what ``score_fn`` returns. collate_fn: the loader's. log: where the ledger writes.
-    bar: its title. Parameters that ask for no gradient stay as they are.
+    score: give the loader the current model as its ``score_fn``; None: where the policy surveys the data set with it. losses:
+    ``(model, inputs) -> (losses [batch], scores)`` for what is no plain classifier; scores is what ``score_fn`` returns.
+    collate_fn: the loader's. log: where the ledger writes. bar: its title. Parameters that ask for no gradient stay as they
+    are.
     """
     start = perf_counter()
     device, losses = next(model.parameters()).device, losses or class_losses

@@ -157,7 +157,9 @@ class FilteringDataLoader:
             self.policy, self.ledger, self.hook, features=words, by_example=granularity == "example", refilling=refilling,
             score_fn=score_fn, collate=self._collate,
         )  # fmt: skip
-        self._batching = Batching(self._source, self._screening, gathered=gathered, refill=refill, hold=hold, finish=self._reader.tokenized, drop_last=drop_last)
+        self._batching = Batching(
+            self._source, self._screening, gathered=gathered, refill=refill, hold=hold, finish=self._reader.tokenized, drop_last=drop_last,
+        )  # fmt: skip
         self.epoch = 0
         self._consumed_before = 0  # examples of the passes that are over
         self._passes = 0  # begun in this process; an iterator of an earlier one is stale

@@ -59,8 +59,9 @@ class Warmup:
             settled = settled and not self._guesses
             self.over = settled or self._reports >= _PATIENCE
             if self.over and not settled:
+                where = " below guessing" if self._guesses else ""
                 warnings.warn(
-                    f"the warm-up was ended after {self._reports} reports, although the loss had not settled{' below guessing' * self._guesses}: warmup={self.length!r} waits for "
+                    f"the warm-up was ended after {self._reports} reports, although the loss had not settled{where}: warmup={self.length!r} waits for "
                     "that" + ("" if self.length is None else " where the length of the stream is not known") +
                     "; give warmup= a count of examples, or a share and the loader total_examples=",
                     stacklevel=2,

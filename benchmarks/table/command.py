@@ -131,7 +131,8 @@ def _named(names: Sequence[str], rows: Sequence[systems.System], table: Table) -
 
 
 def load(table: Table, name: str, given: argparse.Namespace) -> tasks.Task:
-    size = tasks.size_of(name, table.full if given.full else table.small, full=given.full, train=given.train, test=given.test, epochs=given.epochs, max_length=given.max_length)
+    changes = {name: getattr(given, name) for name in ("train", "test", "epochs", "max_length")}
+    size = tasks.size_of(name, table.full if given.full else table.small, full=given.full, **changes)
     task = table.load(name, size, given.data)
     say(f"{name}: {len(task.train)} training rows x {size.epochs} passes, {len(task.test)} test rows, {len(task.classes)} classes, "
         f"lr {size.lr:g}, at most {size.max_length} tokens")  # fmt: skip

@@ -63,7 +63,8 @@ class Store:
         if broken or not text.endswith("\n"):
             self._whole = whole
             if broken:
-                self.notes.append(f"{self.path}: {broken} line{'s' * (broken > 1)} that hold{'s' * (broken == 1)} no whole cell taken out; what was lost is run again")
+                some = "1 line that holds" if broken == 1 else f"{broken} lines that hold"
+                self.notes.append(f"{self.path}: {some} no whole cell taken out; what was lost is run again")
 
     @contextmanager
     def claimed(self) -> Iterator[None]:

@@ -16,7 +16,8 @@ BASELINE = ("train_all", "1")
 @dataclass(frozen=True)
 class System:
     """A row. policy: its name in POLICIES. budget: what tells it from other rows of that policy. build: (class, epochs) ->
-    policy. scored: the loader gets the current model as ``score_fn`` (None: where the policy surveys the data set with it). frozen: only the last layer and the head are trained.
+    policy. scored: the loader gets the current model as ``score_fn`` (None: where the policy surveys the data set with it).
+    frozen: only the last layer and the head are trained.
     epochs, batch_size: others than the task's. single: when to train one example a step (reproduction.py): in the ``"filter"`` stage, in
     ``"all"``, or from a share of the run on, keeping a share from then on (a pair).
     """

@@ -28,22 +28,22 @@ class ThreeStage:
     the predictor is asked first, and what it calls low-loss skips the forward pass too; what it lets through is judged by its
     loss as before and goes on teaching it. Later passes stay in the filter stage.
 
-    warmup: N0, a share of one pass (float), a count of examples (int) or None: until the loss has settled below what
-    guessing costs, 1024 reports at most (also where the length of the stream is not known); take None where the model may be slow
-    to begin to learn. window: W, reports that the gate to the filter stage looks at. alt: ALT, the predictor loss in nats at which the gate opens; None, the default, asks it to beat the entropy of its own
-    labels by ``margin`` instead: measured on what the predictor has not learnt yet, the paper's .1 to .5 are out of reach on
-    data like SST-2. Where the predictor does not earn the filter stage, the policy says so once: at the end of a pass, or
-    after a quarter of a pass in the fit stage, yet no sooner than after 500 reports and no later than after 4000 (after 1000
-    where the length of the stream is not known).
+    warmup: N0, a share of one pass (float), a count of examples (int) or None: until the loss has settled below what guessing
+    costs, 1024 reports at most (also where the length of the stream is not known); take None where the model may be slow to
+    begin to learn. window: W, reports that the gate to the filter stage looks at. alt: ALT, the predictor loss in nats at which
+    the gate opens; None, the default, asks it to beat the entropy of its own labels by ``margin`` instead: measured on what the
+    predictor has not learnt yet, the paper's .1 to .5 are out of reach on data like SST-2. Where the predictor does not earn
+    the filter stage, the policy says so once: at the end of a pass, or after a quarter of a pass in the fit stage, yet no
+    sooner than after 500 reports and no later than after 4000 (after 1000 where the length of the stream is not known).
     threshold: a ``MovingAverageThreshold``; None is the paper's (K = 8). predictor: anything with ``partial_fit`` and
     ``predict_proba`` over a ``Bag``; None is a calibrated ``MultinomialNB``, ``"bernoulli"`` the paper's model. cutoff: P(high
     loss) below which a candidate is skipped; lower it where too little gets through. A classifier's .5 skips so much that some
     runs forget what they no longer see, and lose more than they saved (benchmarks/README.md); .5 is the paper's. audit: chance
-    that a candidate is let through although the predictor calls it low-loss, so that its mistakes are found out and counted; where the
-    audited skips come to have high losses as often as all examples had when the filter stage began, the policy warms up
-    again, and says so. 0 is the paper to the letter. backward_gate: False never skips a backward pass, so that no report waits for the losses. in_sample: measure the
-    gate after the update, as the authors' script does (it passes on noise). seed: of the private random state; None takes
-    the loader's.
+    that a candidate is let through although the predictor calls it low-loss, so that its mistakes are found out and counted;
+    where the audited skips come to have high losses as often as all examples had when the filter stage began, the policy warms
+    up again, and says so. 0 is the paper to the letter. backward_gate: False never skips a backward pass, so that no report
+    waits for the losses. in_sample: measure the gate after the update, as the authors' script does (it passes on noise). seed:
+    of the private random state; None takes the loader's.
 
     With a scalar report at example granularity every example of the batch gets the batch's mean as its loss. The predictor
     then learns which *batches* were hard: with 32 random examples a batch that is nearly no signal, and the gate will
@@ -128,7 +128,9 @@ class ThreeStage:
         """Say once that so many reports of the fit stage have not opened the gate."""
         if self.stage == "fit" and self._gate.reports >= patience and not self._told:
             self._told = True
-            goal = f"a loss of {self.alt}" if self.alt is not None else f"a gain of {self.margin:.1%} over guessing, four standard errors, and both low and high losses"
+            goal = f"a gain of {self.margin:.1%} over guessing, four standard errors, and both low and high losses"
+            if self.alt is not None:
+                goal = f"a loss of {self.alt}"
             warnings.warn(
                 f"the predictor has not earned the filter stage: after {self._gate.reports} reports its loss is "
                 f"{self._gate.loss:.3f} nats, a gain of {self._gate.gain or 0.0:.1%} over guessing, and the gate asks for {goal}; "
