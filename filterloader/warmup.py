@@ -12,7 +12,7 @@ from filterloader.settings import check_same, paste, share, whole
 _PATIENCE = 1024  # reports that a loss may take to settle
 _RECENT = 8  # reports whose loss is held against guessing
 _CLASSES = 4096  # labels from here on are no classes
-_GUESSING, _LABELS_NEEDED = 0.95, 64  # share of guessing's loss that tells of nothing learnt; labels it must rest on
+_GUESSING, _LABELS_NEEDED = 0.95, 64  # share of guessing's loss, and of the first, that tells of nothing learnt; labels it must rest on
 
 
 class Warmup:
@@ -34,7 +34,7 @@ class Warmup:
         self.over = length is not None and length == 0
         self._seen = self._reports = 0
         self._labels = np.zeros(0, np.int64)  # how often each label occurred
-        self._recent = np.zeros(0)
+        self._first, self._recent = np.zeros(0), np.zeros(0)  # mean losses of the first and the last reports
 
     def __repr__(self) -> str:
         return paste(self, "length")
@@ -50,7 +50,8 @@ class Warmup:
         self._reports += 1
         if labels is not None and losses is not None and 0 <= labels.min(initial=0) and labels.max(initial=0) < _CLASSES:
             self._labels = _sum(self._labels, np.bincount(labels))
-            self._recent = np.append(self._recent, losses.mean(dtype=np.float64))[-_RECENT:]
+            loss = losses.mean(dtype=np.float64)
+            self._first, self._recent = np.append(self._first, loss)[:_RECENT], np.append(self._recent, loss)[-_RECENT:]
         if isinstance(self.length, int):
             self.over = self._seen >= self.length
         elif self.length is not None and total is not None:
@@ -82,17 +83,19 @@ class Warmup:
 
     @property
     def _guesses(self) -> bool:
-        """Whether the model does no better than that; False where it cannot be told."""
+        """Whether the model does no better than that, nor than when it began (a loss may be of more than the label); False where it
+        cannot be told."""
         told = self._labels.sum() >= _LABELS_NEEDED and self._recent.size == _RECENT
-        return bool(told and self._recent.mean() >= _GUESSING * self._guessing > 0)
+        return bool(told and self._recent.mean() >= _GUESSING * max(self._guessing, self._first.mean()) > 0 < self._guessing)
 
     def state_dict(self) -> dict:
         return {"settings": repr(self), "seen": self._seen, "reports": self._reports, "over": self.over,
-                "labels": self._labels.copy(), "recent": self._recent.copy()}  # fmt: skip
+                "labels": self._labels.copy(), "first": self._first.copy(), "recent": self._recent.copy()}  # fmt: skip
 
     def load_state_dict(self, state: dict) -> None:
         check_same("warm-up", state["settings"], repr(self))
-        self._labels, self._recent = np.array(state["labels"], np.int64), np.array(state["recent"], float)
+        self._labels = np.array(state["labels"], np.int64)
+        self._first, self._recent = np.array(state["first"], float), np.array(state["recent"], float)
         self._seen, self._reports, self.over = int(state["seen"]), int(state["reports"]), bool(state["over"])
 
 

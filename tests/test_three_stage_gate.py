@@ -166,6 +166,7 @@ def test_a_second_warm_up_waits_for_the_loss_to_settle_too(warmup, total):
         for i in range(900):
             hard = np.random.default_rng([5, i]).random(64) < 0.4
             candidates, _ = block(i, 64, hard=hard, total=total)
+            candidates.labels = None  # these losses know of no label
             jitter = np.random.default_rng([6, i]).random(64) * 0.1
             losses = (np.where(hard | (i > 400), 2.0, 0.05) + jitter).astype(np.float32)
             keep = np.flatnonzero(policy.screen(candidates))

@@ -164,6 +164,15 @@ def test_it_is_not_told_where_something_is_learnt_or_cannot_be_known():
     assert told(0.69, warmup=32) == []  # from two reports nothing can be told
 
 
+def test_a_loss_of_more_than_the_label_that_has_fallen_is_no_guessing():
+    warmup, labels = Warmup(640), np.arange(16) % 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for i in range(40):
+            warmup.observe(16, None, False, labels=labels, losses=np.full(16, 3 - i / 40, np.float32))
+    assert warmup.over
+
+
 def test_what_was_learnt_by_then_is_part_of_the_state():
     policy = Warmup(320)
     for _ in range(19):
