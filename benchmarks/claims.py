@@ -110,7 +110,8 @@ def beats_its_own(paper: float) -> Callable:
     def judge(evidence: Evidence) -> tuple[str, bool | None]:
         row = late(evidence.row("script", "sst2", SINGLE))
         other = evidence.row("script", "sst2", SINGLE).own.get("random", [])
-        found = {cell["seed"]: cell for cell in other}
+        walls = {cell["seed"]: cell["wall_s"] for cell in row.cells}
+        found = {cell["seed"]: cell for cell in other if cell.get("row_wall_s") in (None, walls.get(cell["seed"]))}
         seeds = [i for i, cell in enumerate(row.cells) if cell["seed"] in found]
         if not seeds:
             raise Missing(f"random as {SINGLE} was not run")

@@ -21,7 +21,7 @@ class Batching:
     batch is dropped unless it is whole.
 
     A block, or a batch, stays here until it has been dealt with: an interrupt while the policy decides, the model scores or a
-    batch is put together loses nothing, and the next call goes on with it. After any other error the pass goes on behind it.
+    batch is put together loses nothing, and the next call goes on with it. After any other error there the pass goes on behind it.
 
     Attributes: ``exhausted``, whether the source is read to its end.
     """
@@ -103,9 +103,10 @@ class Batching:
     def _score(self, at_once: int) -> None:
         """Have survivors judged, some at once, before they are put together."""
         while len(self._at_hand):
-            judged = self.screening.judge(self._at_hand.take(np.arange(min(at_once, len(self._at_hand)))))
+            part, rest = (self._at_hand.take(np.arange(*ends)) for ends in ((min(at_once, len(self._at_hand)),), (at_once, len(self._at_hand))))
+            judged = self.screening.judge(part)
             self.refill.push(judged, self._screened)
-            self._at_hand = self._at_hand.take(np.arange(at_once, len(self._at_hand)))
+            self._at_hand = rest
 
     def _kept(self) -> tuple[Candidates, Candidates] | None:
         """The next batch that is kept as it stands."""
@@ -152,7 +153,7 @@ class Batching:
             "gathered": None if self.gathered is None else self.gathered.state_dict(),
             "buffer": None if self.refill is None else self.refill.state_dict(),
             "held": _saved(self._held),
-            "at_hand": None if self._at_hand is None else [self._at_hand.state_dict(), self._screened],
+            "at_hand": None if self._at_hand is None else [_whole(self._at_hand), self._screened],
             "leaving": _saved(self._leaving),
             "exhausted": self.exhausted,
         }
@@ -173,7 +174,13 @@ class Batching:
 
 
 def _saved(pair: tuple[Candidates, Candidates] | None) -> list[dict] | None:
-    return None if pair is None else [part.state_dict() for part in pair]
+    return None if pair is None else [_whole(part) for part in pair]
+
+
+def _whole(part: Candidates) -> dict:
+    """The state of candidates, with the batch that was made of them as they were read, where there is nothing else to make it of."""
+    made = part.rows is None and part.batch is not None
+    return {**part.state_dict(), "batch": part.batch} if made else part.state_dict()
 
 
 def _loaded(state: list[dict] | None) -> tuple[Candidates, Candidates] | None:

@@ -25,7 +25,7 @@ from filterloader.screening import Screening
 from filterloader.settings import check_same, whole
 from filterloader.source import Source
 
-VERSION = 1
+VERSION = 2
 
 
 class FilteringDataLoader:

@@ -82,10 +82,10 @@ class RefillBuffer:
         chosen = self._choose(waiting)
         rest = np.ones(len(waiting), bool)
         rest[chosen] = False
-        self._size -= chosen.size
-        self._ready = [waiting.take(np.flatnonzero(rest))] if chosen.size < len(waiting) else []
+        leaving, left = waiting.take(chosen), [waiting.take(np.flatnonzero(rest))] if chosen.size < len(waiting) else []
         self._send()
-        return waiting.take(chosen)
+        self._ready, self._size = left, self._size - chosen.size
+        return leaving
 
     def _send(self) -> None:
         """What came in since the last batch is finished now, or in its thread while the loop trains."""

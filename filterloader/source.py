@@ -7,6 +7,7 @@ from copy import copy
 from typing import Any
 
 import numpy as np
+import torch
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 
 from filterloader.ahead import Ahead, Draws, as_drawn
@@ -114,6 +115,8 @@ class Source:
     def read(self, index: Any) -> Candidates:
         """The rows of the data set with these numbers, in that order; the pass under way does not notice."""
         rows = self._rows if self._rows is not None else self._readable()
+        if isinstance(index, torch.Tensor) and index.ndim:
+            index = index.tolist()
         if not isinstance(index, (list, tuple, np.ndarray)):
             return self.reader.read(rows[index])
         if isinstance(index, np.ndarray) and not isinstance(rows, ArrowRows):

@@ -19,10 +19,10 @@ class Warmup:
     """Counts examples until the warm-up is over (paper §3.1, stage 0; N0 in Table 2).
 
     length: a share of one pass (float in [0, 1]), a count of examples (int), or None: until the loss has settled, and, where there
-    are class labels, settled below what guessing by how frequent each label is would cost: before that, losses say nothing of what is learnt. A
-    count of 1 warns: the whole of a pass is 1.0. A share of a stream of unknown length also waits for the loss to
-    settle. That wait ends after 1024 reports, with a warning. Another warns where a warm-up of a given length ends
-    before the model does better than guessing.
+    are class labels, settled below where it began or below what guessing by how frequent each label is costs in cross entropy:
+    before that, losses say nothing of what is learnt. A count of 1 warns: the whole of a pass is 1.0. A share of a stream of
+    unknown length also waits for the loss to settle. That wait ends after 1024 reports, with a warning. Another warns where a
+    warm-up of a given length ends before the model does better than guessing.
     """
 
     def __init__(self, length: float | int | None = 0.1):
@@ -52,10 +52,10 @@ class Warmup:
             self._labels = _sum(self._labels, np.bincount(labels))
             loss = losses.mean(dtype=np.float64)
             self._first, self._recent = np.append(self._first, loss)[:_RECENT], np.append(self._recent, loss)[-_RECENT:]
-        if isinstance(self.length, int):
-            self.over = self._seen >= self.length
-        elif self.length is not None and total is not None:
-            self.over = self._seen >= self.length * total
+        if self.length is not None and (isinstance(self.length, int) or total is not None):
+            self.over = self._seen >= (self.length if isinstance(self.length, int) else self.length * total)
+            if self.over and self._guesses:
+                self._tell_that_nothing_is_learnt()
         else:
             settled = settled and not self._guesses
             self.over = settled or self._reports >= _PATIENCE
@@ -67,13 +67,14 @@ class Warmup:
                     "; give warmup= a count of examples, or a share and the loader total_examples=",
                     stacklevel=2,
                 )  # fmt: skip
-        if self.over and self._guesses:
-            warnings.warn(
-                f"the warm-up ends after {self._seen} examples, and the model knows nothing yet: its loss is {self._recent.mean():.3f}, and guessing "
-                f"by how frequent each label is costs {self._guessing:.3f}. To go by losses now trains on chance, and can ruin a run; give a longer "
-                f"warmup= than {self.length!r}, or None, which waits", stacklevel=3,
-            )  # fmt: skip
         return self.over
+
+    def _tell_that_nothing_is_learnt(self) -> None:
+        warnings.warn(
+            f"the warm-up ends after {self._seen} examples, and the model knows nothing yet: its loss is {self._recent.mean():.3f} and was "
+            f"{self._first.mean():.3f}, and guessing by how frequent each label is costs {self._guessing:.3f} in cross entropy. To go by losses "
+            f"now trains on chance, and can ruin a run; give a longer warmup= than {self.length!r}, or None, which waits", stacklevel=4,
+        )  # fmt: skip
 
     @property
     def _guessing(self) -> float:

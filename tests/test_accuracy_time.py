@@ -345,6 +345,12 @@ def test_one_process_fills_a_folder_and_readers_change_nothing(finished, data, t
         assert call(data, tmp_path) == 2
         assert "another process is filling" in capsys.readouterr().err
     assert call(data, tmp_path) == 0
+    late = store.Store(tmp_path / "cells.jsonl")
+    more = json.dumps(cell(dataset="of another process"))
+    (tmp_path / "cells.jsonl").write_text(whole + more + "\n")
+    with late.claimed():  # what came in since it was read counts
+        late.compact()
+    assert (tmp_path / "cells.jsonl").read_text() == whole + more + "\n"
 
 
 def test_cells_of_another_setup_are_not_mixed_in(tmp_path):

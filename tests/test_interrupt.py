@@ -115,6 +115,40 @@ def test_after_an_error_the_pass_goes_on_behind_it(where):
     assert loader.progress == 1.0
 
 
+@pytest.mark.parametrize("collate", [stack, None])
+def test_a_batch_that_was_made_as_it_was_read_is_part_of_the_state(collate):
+    """Where no policy takes batches apart, the reader makes them, and the rows are gone."""
+
+    def make(trip=True):
+        loader = FilteringDataLoader([{"x": float(i), "label": 0} for i in range(64)] if collate is None else ROWS, 8, collate_fn=collate, policy=TrainAll())
+        if trip:
+            loader._reader.tokenized = Trips(3, KeyboardInterrupt(), loader._reader.tokenized)  # while a batch is on its way out
+        return loader
+
+    first, ref = make(), [{name: part.tolist() for name, part in batch.items()} for batch in make(trip=False)]
+    iterator, seen = iter(first), []
+    with pytest.raises(KeyboardInterrupt):
+        for batch in iterator:
+            seen.append({name: part.tolist() for name, part in batch.items()})
+    second = make(trip=False)
+    second.load_state_dict(through_a_file(first.state_dict()))
+    assert seen + [{name: part.tolist() for name, part in batch.items()} for batch in second] == ref
+
+
+def test_tensors_of_a_batch_sampler_are_read_again_after_an_interrupt():
+    class Rows(torch.utils.data.Dataset):
+        trips = Trips(20, KeyboardInterrupt(), lambda i: ROWS[i])
+
+        def __len__(self):
+            return 160
+
+        def __getitem__(self, i):
+            return self.trips(int(i))
+
+    loader, seen = FilteringDataLoader(Rows(), batch_sampler=list(torch.arange(160).split(8)), policy=TrainAll()), []
+    assert len(drain(iter(loader), seen)) == 1 and seen == list(range(1, 161))
+
+
 @pytest.mark.parametrize("left, right", [
     ({"batch_size": 16}, {"batch_size": 8}),
     ({"batch_size": 8, "granularity": "batch", "buffer_batches": 4}, {"batch_size": 8, "granularity": "batch"}),

@@ -141,16 +141,18 @@ def load(table: Table, name: str, given: argparse.Namespace) -> tasks.Task:
 
 def fill(table: Table, bench: runner.Bench, loaded: dict, planned: list[plan.Cell], store: Store, setups: dict, given: argparse.Namespace) -> int:
     """Run what is missing, in order; a cell that fails is named and passed over."""
-    start, failed = time.monotonic(), []
+    start, failed, tried = time.monotonic(), [], set()
     todo = plan.missing(planned, store, setups, given.steady)
     say(f"{len(planned) - len(todo)} of {len(planned)} cells are done")
     runner.rescale(store)
     if todo:
         bench.make(loaded[todo[0].dataset], todo[0].seed)  # a model that cannot be had is told once
-    for number, cell in enumerate(todo, 1):
+    while todo:
+        cell, *todo = todo
         if given.minutes is not None and time.monotonic() - start > 60 * given.minutes:
-            say(f"{given.minutes:g} minutes are over; {len(todo) - number + 1} cells are left for the next call")
+            say(f"{given.minutes:g} minutes are over; {len(todo) + 1} cells are left for the next call")
             break
+        tried.add(cell.name)
         try:
             done = runner.run_cell(bench, loaded[cell.dataset], cell, store, setups[cell.dataset])
         except Exception as error:  # a policy's own fault must not cost the other rows
@@ -160,8 +162,10 @@ def fill(table: Table, bench: runner.Bench, loaded: dict, planned: list[plan.Cel
         store.add(done)
         if (done["policy"], done["budget"]) == systems.BASELINE:
             runner.rescale(store)
-        say(f"[{number}/{len(todo)}] {cell.name}: accuracy {100 * done['accuracy']:.2f} %, {done['wall_s']:.1f} s, "
+        say(f"[{len(tried)}/{len(tried) + len(todo)}] {cell.name}: accuracy {100 * done['accuracy']:.2f} %, {done['wall_s']:.1f} s, "
             f"T_norm {done['t_norm_measured']:.2f}")  # fmt: skip
+        if not todo:  # a row that was run again leaves its own controls behind
+            todo = [cell for cell in plan.missing(planned, store, setups, given.steady) if cell.name not in tried]
     if store.cells:
         store.compact()
         say(f"written: {', '.join(map(str, table.write(store, given.out, given.beside)))}")

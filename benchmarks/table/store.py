@@ -75,11 +75,15 @@ class Store:
             if fcntl:
                 try:
                     fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except OSError:
+                except BlockingIOError:
                     raise ValueError(
                         f"another process is filling {self.path.parent}; wait for it, or give this one an --out of its own and put the lines of "
                         "both cells.jsonl into one file afterwards"
                     ) from None
+            if self.path.is_file():  # as it is now: another process may have written since
+                self.cells.clear()
+                self.notes.clear()
+                self._read()
             if self._whole is not None:
                 self._rewrite(self._whole)
                 self._whole = None
