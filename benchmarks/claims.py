@@ -345,7 +345,7 @@ GPU, and the first one models its time; so levels are not compared, but differen
   the difference it would have to hold; or holding 0 as well as the paper's gain).
 - Differences are in points, with 95 % paired bootstrap intervals over test examples and seeds, of three seeds where no other number
   stands. "Three stages" is its row of the highest AGOT on the reported split, as in the paper's tables, which favours it; without
-  the script's, which trains otherwise than its controls. Some of the paper's figures contradict each other (Fixed 0.1 on QQP: T_norm .37,
+  the script's, which trains otherwise than its controls, and those without its backward gate or without a given N0. Some of the paper's figures contradict each other (Fixed 0.1 on QQP: T_norm .37,
   and .73 by its own shares); they are judged as printed.
 """
 
