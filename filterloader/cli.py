@@ -100,6 +100,9 @@ def _train(given: argparse.Namespace) -> int:
     epochs = given.epochs or (1 if given.data else DEMO["epochs"])
     warmup = None if given.model else SMALL["warmup"] if given.data else DEMO["warmup"]
     policy = _configured(given.policy, given.option, warmup=warmup, epochs=epochs)
+    allowed = getattr(POLICIES[given.policy], "granularities", ("example", "batch"))
+    if given.granularity not in allowed:
+        raise ValueError(f"--policy {given.policy} decides on {allowed[0]}s only; leave --granularity {given.granularity} out")
     out = None if given.out is None else Path(given.out)
     if out is not None and out.exists() and not out.is_dir():
         raise ValueError(f"--out {given.out} is a file; name a folder")

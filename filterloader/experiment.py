@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -237,7 +238,8 @@ def _agot(accuracy: float, base: float, full: float, t_norm: float) -> float | N
 
 def _warm_up(tokenizer, model, rows: Sequence, recipe: Recipe, chosen: Any) -> None:
     """Compile the kernels and wake the libraries, so that whoever runs first does not pay for all."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         for policy in (POLICIES[BASELINE](), POLICIES["three_stage"](warmup=0, alt=100.0, window=1), chosen):
             train(copy.deepcopy(model), tokenizer, rows, policy, recipe, seed=0)
 

@@ -103,7 +103,7 @@ class Drawn(list):
     def listed(self) -> list:
         if isinstance(self[0], (np.ndarray, torch.Tensor)) and self[0].ndim:
             return [number for drawn in self for number in drawn.tolist()]
-        return list(chain.from_iterable(self)) if isinstance(self[0], (list, tuple)) else [self[0]]
+        return list(chain.from_iterable(self)) if isinstance(self[0], (list, tuple, range)) else [self[0]]
 
 
 class _Drawing:

@@ -137,6 +137,8 @@ def macro_f1(labels: ArrayLike, predictions: ArrayLike) -> float:
     if labels.ndim != 1 or labels.shape != predictions.shape or not len(labels):
         given = f"labels {list(labels.shape)} and predictions {list(predictions.shape)}"
         raise ValueError(f"{given}: give two flat arrays of the same length, at least 1")
+    if (labels.dtype.kind in "US") != (predictions.dtype.kind in "US") or None in labels.tolist() or None in predictions.tolist():
+        raise ValueError(f"labels are {labels.dtype} and predictions {predictions.dtype}: give both as whole numbers, or both as strings")
     _, ids = np.unique(np.concatenate([labels, predictions]), return_inverse=True)
     true, predicted = ids[: len(labels)], ids[len(labels) :]
     size = ids.max() + 1

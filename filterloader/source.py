@@ -117,7 +117,7 @@ class Source:
         rows = self._rows if self._rows is not None else self._readable()
         if isinstance(index, torch.Tensor) and index.ndim:
             index = index.tolist()
-        if not isinstance(index, (list, tuple, np.ndarray)):
+        if not isinstance(index, (list, tuple, range, np.ndarray)):
             return self.reader.read(rows[index])
         if isinstance(index, np.ndarray) and not isinstance(rows, ArrowRows):
             index = index.tolist()  # a data set is asked for Python's numbers, as by any sampler
@@ -217,6 +217,7 @@ class Source:
             "length": None if self.streaming else len(self.reference.dataset),
             "num_workers": self.reference.num_workers,
             "block_size": self._block_size(),
+            "batches": _listed(self.reference),
             "rows": self.rows,
             "blocks": self._blocks,
             "by_worker": sorted(self._by_worker.items()),
@@ -232,6 +233,7 @@ class Source:
         if not self.streaming:
             check_same("data set length", state["length"], len(self.reference.dataset))
         check_same("block_size (batch_size, or as many batches as are decided on at once)", state["block_size"], self._block_size())
+        check_same("batches in the batch_sampler", state["batches"], _listed(self.reference))
         check_same("generators", len(state["now"]), len(generators_of(self.reference)))
         if self.streaming:
             check_same("num_workers (which rows of a stream come when depends on it)", state["num_workers"], self.reference.num_workers)
@@ -241,6 +243,11 @@ class Source:
         self.rows = state["rows"]
         if not running:
             set_states(self.reference, state["now"])
+
+
+def _listed(reference: DataLoader) -> int | None:
+    """How many batches a batch sampler that is a list has; None where it is none."""
+    return len(reference.batch_sampler) if isinstance(reference.batch_sampler, (list, tuple)) else None
 
 
 def _length(reference: DataLoader, whole: bool) -> int | None:

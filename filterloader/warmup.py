@@ -12,7 +12,8 @@ from filterloader.settings import check_same, paste, share, whole
 _PATIENCE = 1024  # reports that a loss may take to settle
 _RECENT = 8  # reports whose loss is held against guessing
 _CLASSES = 4096  # labels from here on are no classes
-_GUESSING, _LABELS_NEEDED = 0.95, 64  # share of guessing's loss, and of the first, that tells of nothing learnt; labels it must rest on
+_FALLEN, _LONG = 0.8, 32  # share of its first reports' loss below which a loss of any kind has fallen; reports compared at most
+_GUESSING, _LABELS_NEEDED = 0.95, 64  # share of guessing's loss that tells of nothing learnt; labels it must rest on
 
 
 class Warmup:
@@ -51,7 +52,7 @@ class Warmup:
         if labels is not None and losses is not None and 0 <= labels.min(initial=0) and labels.max(initial=0) < _CLASSES:
             self._labels = _sum(self._labels, np.bincount(labels))
             loss = losses.mean(dtype=np.float64)
-            self._first, self._recent = np.append(self._first, loss)[:_RECENT], np.append(self._recent, loss)[-_RECENT:]
+            self._first, self._recent = np.append(self._first, loss)[:_LONG], np.append(self._recent, loss)[-_LONG:]
         if self.length is not None and (isinstance(self.length, int) or total is not None):
             self.over = self._seen >= (self.length if isinstance(self.length, int) else self.length * total)
             if self.over and self._guesses:
@@ -71,7 +72,7 @@ class Warmup:
 
     def _tell_that_nothing_is_learnt(self) -> None:
         warnings.warn(
-            f"the warm-up ends after {self._seen} examples, and the model knows nothing yet: its loss is {self._recent.mean():.3f} and was "
+            f"the warm-up ends after {self._seen} examples, and the model knows nothing yet: its loss is {self._recent[-_RECENT:].mean():.3f} and was "
             f"{self._first.mean():.3f}, and guessing by how frequent each label is costs {self._guessing:.3f} in cross entropy. To go by losses "
             f"now trains on chance, and can ruin a run; give a longer warmup= than {self.length!r}, or None, which waits", stacklevel=4,
         )  # fmt: skip
@@ -86,8 +87,11 @@ class Warmup:
     def _guesses(self) -> bool:
         """Whether the model does no better than that, nor than when it began (a loss may be of more than the label); False where it
         cannot be told."""
-        told = self._labels.sum() >= _LABELS_NEEDED and self._recent.size == _RECENT
-        return bool(told and self._recent.mean() >= _GUESSING * max(self._guessing, self._first.mean()) > 0 < self._guessing)
+        if self._labels.sum() < _LABELS_NEEDED or self._recent.size < _RECENT or self._guessing == 0:
+            return False
+        n = max(min(_LONG, self._reports // 2), 1)
+        fallen = self._recent[-n:].mean() < _FALLEN * self._first[:n].mean()
+        return bool(not fallen and self._recent[-_RECENT:].mean() >= _GUESSING * self._guessing)
 
     def state_dict(self) -> dict:
         return {"settings": repr(self), "seen": self._seen, "reports": self._reports, "over": self.over,

@@ -173,3 +173,10 @@ def test_the_batch_size_of_plain_training_is_checked_too():
     next(iter(first))
     with pytest.raises(ValueError, match="block_size.*16.*8"):
         FilteringDataLoader(ROWS, 8, policy=TrainAll()).load_state_dict(first.state_dict())
+
+
+def test_the_number_of_batches_of_a_listed_batch_sampler_is_checked():
+    first, second = (FilteringDataLoader(ROWS, batch_sampler=[range(i, i + n) for i in range(0, 160, n)], policy=TrainAll()) for n in (16, 8))
+    next(iter(first))
+    with pytest.raises(ValueError, match="batches in the batch_sampler.*10.*20"):
+        second.load_state_dict(first.state_dict())

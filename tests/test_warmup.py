@@ -169,7 +169,7 @@ def test_a_loss_of_more_than_the_label_that_has_fallen_is_no_guessing():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for i in range(40):
-            warmup.observe(16, None, False, labels=labels, losses=np.full(16, 3 - i / 40, np.float32))
+            warmup.observe(16, None, False, labels=labels, losses=np.full(16, 3 - i / 30, np.float32))
     assert warmup.over
 
 
@@ -196,3 +196,16 @@ def test_a_loss_that_settles_at_guessing_is_waited_for(length, total):
         for i in range(1024):
             never.observe(16, total, i > 64, labels=labels, losses=np.full(16, 0.69, np.float32))
     assert never.over
+
+
+def test_a_noisy_loss_far_above_guessing_is_waited_for():
+    for seed in range(3):
+        rng, warmup, policy = np.random.default_rng(seed), Warmup(None), AutoThreshold(warmup=None)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for i in range(1024):
+                labels = rng.integers(0, 2, 16)
+                losses = np.log1p(np.exp(rng.normal(0, 1.4, 16))).astype(np.float32)  # a model that guesses at random, surely
+                policy.threshold.observe(losses)
+                warmup.observe(16, None, policy.threshold.settled, labels=labels, losses=losses)
+                assert not warmup.over or i == 1023

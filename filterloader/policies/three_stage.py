@@ -10,7 +10,7 @@ from filterloader.candidates import Candidates
 from filterloader.gate import Gate
 from filterloader.naive_bayes import BernoulliNB, MultinomialNB
 from filterloader.policies.protocol import everything
-from filterloader.settings import check_same, paste, share, whole
+from filterloader.settings import check_same, paste, share, truth, whole
 from filterloader.threshold import MovingAverageThreshold, moving
 from filterloader.warmup import Warmup
 
@@ -73,7 +73,7 @@ class ThreeStage:
         self.threshold = moving(threshold)
         self.predictor = predictor
         self.cutoff, self.audit = share("cutoff", cutoff), share("audit", audit)
-        self.backward_gate, self.in_sample = bool(backward_gate), bool(in_sample)
+        self.backward_gate, self.in_sample = truth("backward_gate", backward_gate), truth("in_sample", in_sample)
         self.seed = None if seed is None else whole("seed", seed, low=0)
         bernoulli = predictor == "bernoulli" or isinstance(predictor, BernoulliNB)
         self.features = "tokens" if bernoulli else "auto"  # a Bernoulli model is lost in a feature space far larger than its words
