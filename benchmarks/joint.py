@@ -29,8 +29,7 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoModel
 
 from filterloader import encoder, experiment, metrics
-
-IGNORED = -100
+from filterloader.score import IGNORED
 
 
 @dataclass(frozen=True)

@@ -36,13 +36,7 @@ def check(dataset: Any, tokenizer: Any, text: Any, label: Any, policy: Any, gran
         raise ValueError(f"text={text!r} must name one column or a pair of them, got {len(text)}")
     if not (label is None or isinstance(label, (str, int))):
         raise TypeError(f"label must be the name of one column or None, got {label!r}")
-    if granularity not in GRANULARITIES:
-        raise ValueError(f"granularity={granularity!r} is not known; choose 'example' or 'batch'")
-    if granularity not in getattr(policy, "granularities", GRANULARITIES):
-        raise ValueError(
-            f"{type(policy).__name__} knows examples by their label or index, and a whole batch has neither; it needs "
-            "granularity='example'. Random, AutoThreshold, FixedThreshold and ThreeStage decide on batches"
-        )
+    check_granularity(policy, granularity)
     if tokenizer is not None and not (callable(tokenizer) and hasattr(tokenizer, "model_max_length")):
         raise TypeError(
             f"tokenizer must be one of transformers (a fast one), got {type(tokenizer).__name__}; wrap a tokenizers.Tokenizer in "
@@ -54,6 +48,17 @@ def check(dataset: Any, tokenizer: Any, text: Any, label: Any, policy: Any, gran
         raise TypeError(f"score_fn must be a function batch -> losses or logits, got {type(score_fn).__name__}")
     if score_fn is not None and granularity == "batch":
         raise ValueError("score_fn chooses examples before the refill; it needs granularity='example'")
+
+
+def check_granularity(policy: Any, granularity: Any) -> None:
+    """Raise ValueError for what is no granularity, or none that the policy can decide at."""
+    if granularity not in GRANULARITIES:
+        raise ValueError(f"granularity={granularity!r} is not known; choose 'example' or 'batch'")
+    if granularity not in getattr(policy, "granularities", GRANULARITIES):
+        raise ValueError(
+            f"{type(policy).__name__} knows examples by their label or index, and a whole batch has neither; it needs "
+            "granularity='example'. Random, AutoThreshold, FixedThreshold and ThreeStage decide on batches"
+        )
 
 
 def seed_of(seed: int | None, generator: torch.Generator | None) -> int:

@@ -61,7 +61,7 @@ class Batching:
 
     @property
     def over(self) -> bool:
-        """Whether the stream is read to its end and no buffer holds anything."""
+        """Whether the stream is read to its end and nothing of it is left here."""
         return self.exhausted and not any(map(len, self._buffers())) and self._at_hand is None and self._leaving is None
 
     def _drops(self, buffer: RefillBuffer) -> bool:
@@ -103,7 +103,8 @@ class Batching:
     def _score(self, at_once: int) -> None:
         """Have survivors judged, some at once, before they are put together."""
         while len(self._at_hand):
-            part, rest = (self._at_hand.take(np.arange(*ends)) for ends in ((min(at_once, len(self._at_hand)),), (at_once, len(self._at_hand))))
+            places = np.arange(len(self._at_hand))
+            part, rest = self._at_hand.take(places[:at_once]), self._at_hand.take(places[at_once:])
             judged = self.screening.judge(part)
             self.refill.push(judged, self._screened)
             self._at_hand = rest
@@ -153,7 +154,7 @@ class Batching:
             "gathered": None if self.gathered is None else self.gathered.state_dict(),
             "buffer": None if self.refill is None else self.refill.state_dict(),
             "held": _saved(self._held),
-            "at_hand": None if self._at_hand is None else [_whole(self._at_hand), self._screened],
+            "at_hand": None if self._at_hand is None else [self._at_hand.state_dict(), self._screened],
             "leaving": _saved(self._leaving),
             "exhausted": self.exhausted,
         }
@@ -174,13 +175,7 @@ class Batching:
 
 
 def _saved(pair: tuple[Candidates, Candidates] | None) -> list[dict] | None:
-    return None if pair is None else [_whole(part) for part in pair]
-
-
-def _whole(part: Candidates) -> dict:
-    """The state of candidates, with the batch that was made of them as they were read, where there is nothing else to make it of."""
-    made = part.rows is None and part.batch is not None
-    return {**part.state_dict(), "batch": part.batch} if made else part.state_dict()
+    return None if pair is None else [part.state_dict() for part in pair]
 
 
 def _loaded(state: list[dict] | None) -> tuple[Candidates, Candidates] | None:

@@ -192,8 +192,8 @@ class Candidates:
         return new
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything as plain containers, arrays and the user's rows. ``batch`` is never part of a state."""
-        state = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "batch"}
+        """Everything as plain containers, arrays and the user's rows; ``batch`` only where there are no rows to make it of again."""
+        state = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "batch" or self.rows is None}
         return {**state, "columns": {name: _plain(column) for name, column in self.columns.items()},
                 "tokens": _plain(self.tokens), "bag": _plain(self.bag),
                 "texts": None if self.texts is None else [_plain(text.compact()) for text in self.texts]}

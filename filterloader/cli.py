@@ -99,10 +99,7 @@ def _train(given: argparse.Namespace) -> int:
         raise ValueError(f"--policy {given.policy!r} is not known; choose one of {', '.join(POLICIES)}")
     epochs = given.epochs or (1 if given.data else DEMO["epochs"])
     warmup = None if given.model else SMALL["warmup"] if given.data else DEMO["warmup"]
-    policy = _configured(given.policy, given.option, warmup=warmup, epochs=epochs)
-    allowed = getattr(POLICIES[given.policy], "granularities", ("example", "batch"))
-    if given.granularity not in allowed:
-        raise ValueError(f"--policy {given.policy} decides on {allowed[0]}s only; leave --granularity {given.granularity} out")
+    policy = _configured(given.policy, given.option, granularity=given.granularity, warmup=warmup, epochs=epochs)
     out = None if given.out is None else Path(given.out)
     if out is not None and out.exists() and not out.is_dir():
         raise ValueError(f"--out {given.out} is a file; name a folder")
@@ -181,8 +178,9 @@ def _task(given: argparse.Namespace):
     return task, make, defaults
 
 
-def _configured(name: str, options: list[str], *, warmup: float | None, epochs: int) -> Callable[[], Any]:
+def _configured(name: str, options: list[str], *, granularity: str = "example", warmup: float | None, epochs: int) -> Callable[[], Any]:
     """A function that makes the policy with the settings given as ``NAME=VALUE``; tried once, so that errors come early."""
+    from filterloader.arguments import check_granularity
     from filterloader.policies import POLICIES
 
     kind = POLICIES[name]
@@ -202,7 +200,7 @@ def _configured(name: str, options: list[str], *, warmup: float | None, epochs: 
             settings[setting] = ast.literal_eval(value)
         except (ValueError, SyntaxError):
             settings[setting] = value
-    kind(**settings)
+    check_granularity(kind(**settings), granularity)
     return lambda: kind(**settings)
 
 

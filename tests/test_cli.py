@@ -334,3 +334,10 @@ def test_without_data_it_learns_from_documentation():
     ran = call("train", *TINY[2:], "--limit", 200, "--epochs", 1, "--option", "warmup=0.2")
     assert ran.code == 0 and "documentation sentences: " in ran.err
     assert [line.split()[0] for line in ran.out.splitlines()[1:]] == ["train_all", "three_stage", "random"]
+
+
+def test_a_granularity_that_the_policy_cannot_decide_at_is_refused_before_anything_is_read():
+    ran = call("train", "--data", "nowhere.csv", "--policy", "class_balanced", "--granularity", "batch")
+    assert ran.code == 2 and "nowhere" in ran.err  # what is named first is looked for first
+    ran = call("train", "--policy", "class_balanced", "--granularity", "batch")
+    assert ran.code == 2 and "granularity='example'" in ran.err and "examples, " not in ran.err

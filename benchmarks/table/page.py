@@ -64,7 +64,8 @@ def write(store: Store, folder: Path, beside: Sequence[Path] = ()) -> list[Path]
 def lines(found: Sequence[Row]) -> list[dict[str, Any]]:
     """One line a row, for `report.markdown`."""
     full = next(row for row in found if (row.policy, row.budget) == BASELINE)
-    front, best = marked(whole := [row for row in found if len(row.cells) == len(full.cells)])
+    whole = [row for row in found if len(row.cells) == len(full.cells)]
+    front, best = marked(whole)
     table = []
     for row in found:
         accuracy, low, high = row.accuracy

@@ -128,9 +128,8 @@ class ThreeStage:
         """Say once that so many reports of the fit stage have not opened the gate."""
         if self.stage == "fit" and self._gate.reports >= patience and not self._told:
             self._told = True
-            goal = f"a gain of {self.margin:.1%} over guessing, four standard errors, and both low and high losses"
-            if self.alt is not None:
-                goal = f"a loss of {self.alt}"
+            gain = f"a gain of {self.margin:.1%} over guessing, four standard errors, and both low and high losses"
+            goal = gain if self.alt is None else f"a loss of {self.alt}"
             warnings.warn(
                 f"the predictor has not earned the filter stage: after {self._gate.reports} reports its loss is "
                 f"{self._gate.loss:.3f} nats, a gain of {self._gate.gain or 0.0:.1%} over guessing, and the gate asks for {goal}; "
