@@ -1,6 +1,6 @@
 """How accurate is a model for the time its training took, under every policy, beside two controls of the same wall-clock?
 
-    python benchmarks/accuracy_time.py --data DIR --model DIR_OR_NAME [--datasets sst2 atis …] [--seeds 0 1 2] --out DIR
+    python -m benchmarks.accuracy_time --data DIR --model DIR_OR_NAME [--datasets sst2 atis …] [--seeds 0 1 2] --out DIR
 
 DIR of --data holds a folder a data set (see table/tasks.py for their names); what is not there is looked up on the hub.
 Every finished cell (data set, policy, budget, seed) is one JSON line in OUT/cells.jsonl; the same command goes on where it
@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import sys
 
-from table import command, systems, tasks
+from benchmarks.table import command, systems, tasks
 
 TABLE = command.Table(
     "accuracy_time", "Accuracy against measured time for every policy, beside two controls of the same wall-clock; see the head of this file.",

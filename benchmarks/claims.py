@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from table import page
-from table.controls import Row, scores_of
-from table.evidence import BASE, Evidence, Missing, above, alike, gap, late, named, time_ratio, written
-from table.frontier import agot
-from table.store import Store
 
-from filterloader import metrics
+from benchmarks.table import page
+from benchmarks.table.controls import Row, scores_of
+from benchmarks.table.evidence import BASE, Evidence, Missing, above, alike, gap, late, named, time_ratio, written
+from benchmarks.table.frontier import agot
+from benchmarks.table.store import Store
+from filterloader.experiments import metrics
 
 YES, NO, OPEN = "reproduced", "not reproduced", "cannot be checked here"
 SETS = {"SST2": "sst2", "QNLI": "qnli", "QQP": "qqp", "AMZ": None, "AG": "ag_news"}  # None: not to be had
@@ -331,7 +331,7 @@ ALL = [*table_3(), *table_4(), *table_5(), *table_6(), *sensitivity(), *text_cla
 ABOUT = """\
 # Which claims hold here?
 
-Made of cells by `python benchmarks/reproduction.py --page --out DIR --beside DIR …`; do not edit by hand.
+Made of cells by `python -m benchmarks.reproduction --page --out DIR --beside DIR …`; do not edit by hand.
 
 The claims are those of *Efficient NLP Model Finetuning via Multistage Data Filtering* (Ouyang et al., arXiv 2207.14386) and, last, of
 dynamic data pruning with EL2N for classification and joint NLU. The papers train other models (DistilBERT, RoBERTa) on more data and a

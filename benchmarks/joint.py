@@ -1,6 +1,6 @@
 """How much of ATIS and SNIPS does joint intent and slot classification need? Dynamic EL2N over both heads, beside its controls.
 
-    python benchmarks/joint.py --data DIR --model DIR_OR_NAME [--datasets atis snips] [--seeds 0 1 2] --out DIR
+    python -m benchmarks.joint --data DIR --model DIR_OR_NAME [--datasets atis snips] [--seeds 0 1 2] --out DIR
 
 DIR of --data holds atis/ and snips/ with train and test files of {"tokens", "slots" (BIO), "intent"}. Everything else is as in
 accuracy_time.py: cells, controls, resuming, `--list`, `--page`, `--tune`. The model has two heads on one encoder, the intent's on
@@ -22,14 +22,16 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from table import command, page, runner, tasks
-from table.store import packed
-from table.systems import BASELINE, CONTROLS, System, keeping
 from torch.nn.functional import cross_entropy
 from transformers import AutoModel
 
-from filterloader import encoder, experiment, metrics
-from filterloader.score import IGNORED
+from benchmarks.table import command, page, runner, tasks
+from benchmarks.table.store import packed
+from benchmarks.table.systems import BASELINE, CONTROLS, System, keeping
+from filterloader.data.scores import IGNORED
+from filterloader.experiments import metrics
+from filterloader.experiments import models as encoder
+from filterloader.experiments import run as experiment
 
 
 @dataclass(frozen=True)

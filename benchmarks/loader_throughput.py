@@ -1,8 +1,8 @@
 """How fast is the loader, against what everybody uses today, and against what it was meant to reach?
 
-    python benchmarks/loader_throughput.py --data DIR --model DIR [--out FILE.jsonl] [--rows N] [--repeats 5] [--threads 1]
+    python -m benchmarks.loader_throughput --data DIR --model DIR [--out FILE.jsonl] [--rows N] [--repeats 5] [--threads 1]
                                            [--only WORK …] [--device cuda] [--profile]
-    python benchmarks/loader_throughput.py --markdown FILE.jsonl
+    python -m benchmarks.loader_throughput --markdown FILE.jsonl
 
 --data: a folder that holds ``sst2`` and ``ag_news``, or is one set of labelled texts (train.jsonl.gz or whatever ``filterloader
 train`` reads); without, sentences from docstrings. --model: a pretrained encoder with its tokenizer; without, small ones made on
@@ -46,7 +46,7 @@ def parsed(arguments=None) -> argparse.Namespace:
 
 def measured(given: argparse.Namespace, sets: list) -> Iterator[dict]:
     """A record for each line of the table, in its order."""
-    from throughput import everything, filtering, gpu, prediction, screening, startup, stream, training
+    from benchmarks.throughput import everything, filtering, gpu, prediction, screening, startup, stream, training
 
     few, pin, batch = min(given.repeats, 3), given.device == "cuda", given.batches[0]
     each = [(corpus, size) for corpus in sets for size in given.batches]
@@ -84,7 +84,7 @@ def measured(given: argparse.Namespace, sets: list) -> Iterator[dict]:
 
 def main() -> None:
     given = parsed()
-    from throughput import table
+    from benchmarks.throughput import table
 
     if given.markdown:
         lines = [json.loads(line) for line in Path(given.markdown).read_text().splitlines()]
@@ -93,8 +93,9 @@ def main() -> None:
     settle_threads(given.threads)
     import numba
     import torch
-    from throughput import machine, profiling
-    from throughput.corpus import corpora
+
+    from benchmarks.throughput import machine, profiling
+    from benchmarks.throughput.corpus import corpora
 
     if numba.config.DISABLE_JIT:
         raise SystemExit("NUMBA_DISABLE_JIT is set: the times would be of the interpreter; unset it")
@@ -135,5 +136,4 @@ def commit() -> str:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parent))
     main()

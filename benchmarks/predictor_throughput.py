@@ -1,6 +1,6 @@
 """How long do naive Bayes' predict and update take, against scikit-learn, river and the memory they touch?
 
-    python benchmarks/predictor_throughput.py [--data DIR] [--tokenizer DIR] [--out FILE]
+    python -m benchmarks.predictor_throughput [--data DIR] [--tokenizer DIR] [--out FILE]
 
 Text: ``train.jsonl.gz`` in DIR (lines with "text" and "label") through a saved tokenizer; without, sentences from the
 docstrings of the installed libraries through a WordPiece trained on them. Labels above 0 are class 1.
@@ -28,10 +28,10 @@ import numpy as np
 import scipy.sparse
 import sklearn.naive_bayes
 from numba import njit
-from throughput.machine import hardware
 
-from filterloader.candidates import Bag
-from filterloader.naive_bayes import BernoulliNB, MultinomialNB
+from benchmarks.throughput.machine import hardware
+from filterloader.data.candidates import Bag
+from filterloader.predictors.naive_bayes import BernoulliNB, MultinomialNB
 
 try:
     import river.naive_bayes
@@ -65,7 +65,7 @@ def scatter(table, ids):
 def examples(data, tokenizer):
     """Token ids a text, labels, and the number of different ids."""
     if data is None:
-        from filterloader.docstrings import sentences
+        from filterloader.experiments.demo_corpus import sentences
 
         rows, _ = sentences()
     else:

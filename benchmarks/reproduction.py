@@ -1,6 +1,6 @@
 """Which claims of the papers behind this library hold here? Runs the authors' script and its sensitivities, then judges claim by claim.
 
-    python benchmarks/reproduction.py --data DIR --model DIR_OR_NAME [--seeds 0 1 2] --out DIR [--beside DIR …]
+    python -m benchmarks.reproduction --data DIR --model DIR_OR_NAME [--seeds 0 1 2] --out DIR [--beside DIR …]
 
 Fills cells as accuracy_time.py does (`--list`, `--page`, resuming), for SST-2 at the authors' batch size of 8, and writes
 OUT/README.md: each claim with the paper's figure, ours, and *reproduced*, *not reproduced* or *cannot be checked here*. --beside:
@@ -23,12 +23,14 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
 
-import claims
 import torch
-from table import command, runner, tasks
-from table.systems import BASELINE, LADDER, System, keeping
 
-from filterloader import FilteringDataLoader, experiment, get_scheduler, metrics
+from benchmarks import claims
+from benchmarks.table import command, runner, tasks
+from benchmarks.table.systems import BASELINE, LADDER, System, keeping
+from filterloader import FilteringDataLoader, get_scheduler
+from filterloader.experiments import metrics
+from filterloader.experiments import run as experiment
 
 BATCH = 8
 

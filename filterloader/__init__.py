@@ -5,8 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what editors and type checkers read; at run time a room is opened when one of its names is asked for
     from filterloader.loader import FilteringDataLoader
-    from filterloader.logistic import LogisticRegression
-    from filterloader.naive_bayes import BernoulliNB, MultinomialNB
     from filterloader.policies import (
         POLICIES,
         AutoAssist,
@@ -22,21 +20,23 @@ if TYPE_CHECKING:  # what editors and type checkers read; at run time a room is 
         ThreeStage,
         TrainAll,
     )
-    from filterloader.progress import progress_bar
-    from filterloader.proxy import LinearProxy
-    from filterloader.schedule import get_scheduler
-    from filterloader.threshold import MovingAverageThreshold
+    from filterloader.policies.parts.threshold import MovingAverageThreshold
+    from filterloader.predictors.linear_proxy import LinearProxy
+    from filterloader.predictors.logistic import LogisticRegression
+    from filterloader.predictors.naive_bayes import BernoulliNB, MultinomialNB
+    from filterloader.training.progress_bar import progress_bar
+    from filterloader.training.schedule import get_scheduler
 
 _ROOMS = {
     "loader": ("FilteringDataLoader",),
-    "logistic": ("LogisticRegression",),
-    "naive_bayes": ("BernoulliNB", "MultinomialNB"),
     "policies": ("POLICIES", "AutoAssist", "AutoThreshold", "ClassBalanced", "DynamicEL2N", "FixedThreshold", "InfoBatch", "Random",
                  "SelectionViaProxy", "SelectiveBackprop", "StaticEL2N", "ThreeStage", "TrainAll"),
-    "progress": ("progress_bar",),
-    "proxy": ("LinearProxy",),
-    "schedule": ("get_scheduler",),
-    "threshold": ("MovingAverageThreshold",),
+    "policies.parts.threshold": ("MovingAverageThreshold",),
+    "predictors.linear_proxy": ("LinearProxy",),
+    "predictors.logistic": ("LogisticRegression",),
+    "predictors.naive_bayes": ("BernoulliNB", "MultinomialNB"),
+    "training.progress_bar": ("progress_bar",),
+    "training.schedule": ("get_scheduler",),
 }  # fmt: skip
 
 __all__ = [

@@ -10,20 +10,20 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from filterloader import arguments, survey
-from filterloader.batching import Batching
-from filterloader.candidates import Candidates
-from filterloader.collate import Batch, Collator
-from filterloader.features import features_of
-from filterloader.hook import LossHook
-from filterloader.ledger import Ledger
+from filterloader.data.candidates import Candidates
+from filterloader.data.checks import check_same, whole
+from filterloader.data.portable import pack, unpack
+from filterloader.data.rows import Reader
+from filterloader.data.source import Source
+from filterloader.feedback.ledger import Ledger
+from filterloader.feedback.report import LossHook
 from filterloader.policies.three_stage import ThreeStage
-from filterloader.portable import pack, unpack
-from filterloader.reader import Reader
-from filterloader.refill import RefillBuffer
-from filterloader.screening import Screening
-from filterloader.settings import check_same, whole
-from filterloader.source import Source
+from filterloader.predictors.features import features_of
+from filterloader.stages import arguments, survey
+from filterloader.stages.batching import Batching
+from filterloader.stages.collate import Batch, Collator
+from filterloader.stages.refill import RefillBuffer
+from filterloader.stages.screen import Screening
 
 VERSION = 2
 

@@ -111,7 +111,7 @@ class Clock:
 
     def __init__(self, monkeypatch):
         self.now = 1000.0
-        for module in ("ledger", "screening", "hook"):
+        for module in ("feedback.ledger", "stages.screen", "feedback.report"):
             monkeypatch.setattr(f"filterloader.{module}.perf_counter", lambda: self.now)
 
     def turn(self, seconds):

@@ -12,7 +12,7 @@ from datasets.distributed import split_dataset_by_node
 from torch.utils.data import DataLoader
 
 from filterloader import AutoThreshold, FilteringDataLoader, Random, ThreeStage, TrainAll
-from filterloader.arrow import ArrowTable
+from filterloader.data.columns import ArrowTable
 from tests.conftest import sentences
 
 

@@ -20,7 +20,7 @@ def loaded(code):
 
 
 def test_importing_the_package_or_its_command_line_loads_nothing_heavy():
-    assert loaded("import filterloader, filterloader.cli, filterloader.names, filterloader.report") == set()
+    assert loaded("import filterloader, filterloader.experiments.cli, filterloader.experiments.names, filterloader.experiments.tables") == set()
 
 
 def test_the_loader_needs_no_library_but_those_it_works_with():
@@ -33,7 +33,7 @@ def test_a_matrix_is_understood_where_scipy_was_not_loaded_yet():
 
 
 def test_a_mistyped_path_is_told_before_anything_is_loaded():
-    watch = "from filterloader import cli\nassert cli.main(['train', '--data', './none.jsonl']) == 2"
+    watch = "from filterloader.experiments import cli\nassert cli.main(['train', '--data', './none.jsonl']) == 2"
     assert loaded(watch) == set()
 
 

@@ -163,7 +163,11 @@ def test_dropping_nearly_everything_is_said_once(tokenizer):
             pass
 
 
-@pytest.mark.parametrize("file", ["test_ragged.py", "test_rows.py", "test_refill.py", "test_naive_bayes.py", "test_naive_bayes_twins.py", "test_logistic.py", "test_words.py", "test_arrow.py", "test_proxy.py"])
+@pytest.mark.parametrize("file", [
+    "kernels/test_ragged.py", "predictors/test_inputs.py", "stages/test_refill.py", "predictors/test_naive_bayes.py",
+    "kernels/test_naive_bayes_twins.py", "predictors/test_logistic.py", "predictors/test_words.py", "data/test_arrow_table.py",
+    "predictors/test_linear_proxy.py",
+])
 def test_the_kernels_mean_the_same_without_the_jit(file):
     root = Path(__file__).parent.parent
     run = subprocess.run(

@@ -19,8 +19,8 @@ from filterloader import (
     ThreeStage,
     TrainAll,
 )
-from filterloader.candidates import Bag, Candidates, Ragged
-from filterloader.hook import checked
+from filterloader.data.candidates import Bag, Candidates, Ragged
+from filterloader.feedback.report import checked
 
 WORDS = 300
 

@@ -15,8 +15,8 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
 import torch
 
-from table import page, plan, runner, systems, tasks
-from table.store import Store
+from benchmarks.table import page, plan, runner, systems, tasks
+from benchmarks.table.store import Store
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from filterloader import metrics
-from table.store import Store, unpacked
-from table.systems import BASELINE, CONTROLS, LADDER
+from benchmarks.table.store import Store, unpacked
+from benchmarks.table.systems import BASELINE, CONTROLS, LADDER
+from filterloader.experiments import metrics
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from filterloader import metrics
-from table.controls import Row, at_wall_clock, ladder, rows, scores_of
-from table.frontier import agot
-from table.store import Store
-from table.systems import BASELINE
+from benchmarks.table.controls import Row, at_wall_clock, ladder, rows, scores_of
+from benchmarks.table.frontier import agot
+from benchmarks.table.store import Store
+from benchmarks.table.systems import BASELINE
+from filterloader.experiments import metrics
 
 BASE = "/".join(BASELINE)
 NOT_THE_PAPERS = ("frozen", "script", "forward gate", "warmup None")  # rows of three stages that do not stand for them

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from filterloader import metrics
-from table.controls import Row
-from table.systems import BASELINE, CONTROLS
+from benchmarks.table.controls import Row
+from benchmarks.table.systems import BASELINE, CONTROLS
+from filterloader.experiments import metrics
 
 
 def marked(found: Sequence[Row]) -> tuple[list[str], str | None]:

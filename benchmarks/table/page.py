@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from filterloader import report
-from table import pictures
-from table.controls import Row, ladder_controls, rows
-from table.frontier import agot, marked
-from table.plan import quiet
-from table.store import Store
-from table.systems import BASELINE
+from benchmarks.table import pictures
+from benchmarks.table.controls import Row, ladder_controls, rows
+from benchmarks.table.frontier import agot, marked
+from benchmarks.table.plan import quiet
+from benchmarks.table.store import Store
+from benchmarks.table.systems import BASELINE
+from filterloader.experiments import tables as report
 
 OPTIONAL = ("intent %", "slot F1")  # of joint.py
 COLUMNS = ("row", "accuracy", *OPTIONAL, "macro F1", "wall_s", "t_norm_measured", "t_norm_modelled", "forwarded", "backwarded", "agot",
            "better control", "minus control, points", "marks")  # fmt: skip
 ABOUT = """\
-Made of `cells.jsonl` by `python benchmarks/accuracy_time.py --page --out DIR`; do not edit by hand.
+Made of `cells.jsonl` by `python -m benchmarks.accuracy_time --page --out DIR`; do not edit by hand.
 
 - **accuracy**: on the reported split, mean over seeds, with a 95 % bootstrap interval over seeds and test examples.
 - **T_norm**: measured wall-clock over that of training on everything with the same seed; **modelled**: the paper's formula, with the

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from filterloader.metrics import pareto_front
-from filterloader.pictures import COLOURS, FAINT, INK, dress
-from table.controls import Row
-from table.frontier import marked
-from table.systems import BASELINE, CONTROLS
+from benchmarks.table.controls import Row
+from benchmarks.table.frontier import marked
+from benchmarks.table.systems import BASELINE, CONTROLS
+from filterloader.experiments.metrics import pareto_front
+from filterloader.experiments.pictures import COLOURS, FAINT, INK, dress
 
 COLOUR = {
     "train_all": "#000000", "fixed_threshold": "#E69F00", "auto_threshold": "#8C5A00", "three_stage": "#0072B2", "autoassist": "#56B4E9",

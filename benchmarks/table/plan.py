@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from table.store import Key, Store
-from table.systems import BASELINE, CONTROLS, System
+from benchmarks.table.store import Key, Store
+from benchmarks.table.systems import BASELINE, CONTROLS, System
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,14 @@ from typing import Any
 
 import torch
 
-from filterloader import encoder, experiment, metrics
-from filterloader.experiment import Recipe
-from table.plan import Cell
-from table.store import Store, packed
-from table.systems import BASELINE, System, freeze, keeping
-from table.tasks import Task
+from benchmarks.table.plan import Cell
+from benchmarks.table.store import Store, packed
+from benchmarks.table.systems import BASELINE, System, freeze, keeping
+from benchmarks.table.tasks import Task
+from filterloader.experiments import metrics
+from filterloader.experiments import models as encoder
+from filterloader.experiments import run as experiment
+from filterloader.experiments.run import Recipe
 
 
 @dataclass

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from filterloader import datafiles
+from filterloader.experiments import data_files as datafiles
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,9 @@ def quiet() -> Iterator[None]:
 def corpora(data: str | None, model: str | None, rows: int | None) -> list[Corpus]:
     """Those of ``SETS`` that the folder ``data`` holds, or the one that it is, ``rows`` of each (None: all). Without a folder:
     sentences from the docstrings of the installed libraries; without a model: a WordPiece trained on the texts."""
-    from filterloader import datafiles, docstrings, encoder
+    from filterloader.experiments import data_files as datafiles
+    from filterloader.experiments import demo_corpus as docstrings
+    from filterloader.experiments import models as encoder
 
     found = {}
     if data is None:

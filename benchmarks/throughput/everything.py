@@ -10,9 +10,9 @@ from tokenizers import Tokenizer
 from torch.utils.data import DataLoader
 from transformers import DataCollatorWithPadding
 
+from benchmarks.throughput.clock import figure, interleaved, rates, times_faster
+from benchmarks.throughput.corpus import Corpus
 from filterloader import FilteringDataLoader, TrainAll
-from throughput.clock import figure, interleaved, rates, times_faster
-from throughput.corpus import Corpus
 
 COLLATOR, HABIT, BULK = "DataLoader + DataCollatorWithPadding", "DataLoader + tokenizer in collate_fn", "the tokenizer, all in one call"
 _AWAKE = 3  # batches drawn before the clock: workers have started, kernels are compiled

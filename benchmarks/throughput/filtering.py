@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 from torch.utils.data import DataLoader
 
-from filterloader import FilteringDataLoader, MultinomialNB, TrainAll, utf8
-from filterloader.arrow import arrow_table
-from filterloader.candidates import Bag, Candidates
-from filterloader.features import WordFeatures
-from throughput.clock import interleaved, rates, times_faster
-from throughput.corpus import Corpus
-from throughput.everything import InCollate, arguments, drain, rows_of, same_rows, wake
+from benchmarks.throughput.clock import interleaved, rates, times_faster
+from benchmarks.throughput.corpus import Corpus
+from benchmarks.throughput.everything import InCollate, arguments, drain, rows_of, same_rows, wake
+from filterloader import FilteringDataLoader, MultinomialNB, TrainAll
+from filterloader.data import utf8
+from filterloader.data.candidates import Bag, Candidates
+from filterloader.data.columns import arrow_table
+from filterloader.predictors.features import WordFeatures
 
 KEEP = 0.2
 FIRST, HABIT = "the same loader, tokenizing everything first", "DataLoader + tokenizer in collate_fn, then screening"

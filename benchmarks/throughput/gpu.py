@@ -12,12 +12,12 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import DataCollatorWithPadding
 
+from benchmarks.throughput.clock import figure, interleaved
+from benchmarks.throughput.corpus import Corpus
+from benchmarks.throughput.everything import InCollate, arguments, same_batches
+from benchmarks.throughput.filtering import Band, prepared
+from benchmarks.throughput.training import fresh_model
 from filterloader import FilteringDataLoader, TrainAll
-from throughput.clock import figure, interleaved
-from throughput.corpus import Corpus
-from throughput.everything import InCollate, arguments, same_batches
-from throughput.filtering import Band, prepared
-from throughput.training import fresh_model
 
 WARM, STEPS, PROFILED = 20, 100, 20  # steps before the clock, on the clock, and under the profiler
 WAITS = ("cudaStreamSynchronize", "cudaEventSynchronize", "cudaDeviceSynchronize")

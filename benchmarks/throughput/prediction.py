@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import predictor_throughput as bench
-
-from throughput.clock import figure, times_faster
-from throughput.corpus import Corpus
+from benchmarks import predictor_throughput as bench
+from benchmarks.throughput.clock import figure, times_faster
+from benchmarks.throughput.corpus import Corpus
 
 AIMS = {"scikit-learn": 200, "scikit-learn from ids": 200, "river": 1000}
 _OTHERS = ("ours calibrated", "floor")

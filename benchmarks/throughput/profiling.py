@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from torch.utils.data import DataLoader
 from transformers import DataCollatorWithPadding
 
+from benchmarks.throughput.corpus import Corpus
+from benchmarks.throughput.everything import COLLATOR, arguments, drain, wake
+from benchmarks.throughput.filtering import loaders, prepared
 from filterloader import FilteringDataLoader, TrainAll
-from throughput.corpus import Corpus
-from throughput.everything import COLLATOR, arguments, drain, wake
-from throughput.filtering import loaders, prepared
 
 TOP = 15
 

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from filterloader import MultinomialNB, utf8
-from filterloader.candidates import Candidates, Ragged
-from filterloader.features import WordFeatures
-from throughput.clock import figure, interleaved, rates
-from throughput.corpus import Corpus
+from benchmarks.throughput.clock import figure, interleaved, rates
+from benchmarks.throughput.corpus import Corpus
+from filterloader import MultinomialNB
+from filterloader.data import utf8
+from filterloader.data.candidates import Candidates, Ragged
+from filterloader.predictors.features import WordFeatures
 
 CALLS = (128, 1024)  # rows a call: a block of the loader, and a group
 KINDS = {"words": {}, "words*label": {"label": True}, "words+bigrams": {"bigrams": True}}

@@ -13,8 +13,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from throughput.clock import figure
-from throughput.corpus import Corpus, quiet
+from benchmarks.throughput.clock import figure
+from benchmarks.throughput.corpus import Corpus, quiet
 
 ROWS = 2000
 

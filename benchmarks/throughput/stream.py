@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
+from benchmarks.throughput.clock import figure, interleaved, rates
+from benchmarks.throughput.corpus import Corpus
+from benchmarks.throughput.everything import arguments, drain
+from benchmarks.throughput.filtering import prepared
+from benchmarks.throughput.machine import Memory
 from filterloader import FilteringDataLoader, TrainAll
-from throughput.clock import figure, interleaved, rates
-from throughput.corpus import Corpus
-from throughput.everything import arguments, drain
-from throughput.filtering import prepared
-from throughput.machine import Memory
 
 LENGTHS = (10_000, 100_000, 1_000_000)
 

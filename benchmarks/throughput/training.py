@@ -12,9 +12,12 @@ from typing import Any
 
 import torch
 
-from filterloader import ThreeStage, TrainAll, encoder, experiment, metrics
-from throughput.clock import figure, interleaved
-from throughput.corpus import Corpus
+from benchmarks.throughput.clock import figure, interleaved
+from benchmarks.throughput.corpus import Corpus
+from filterloader import ThreeStage, TrainAll
+from filterloader.experiments import metrics
+from filterloader.experiments import models as encoder
+from filterloader.experiments import run as experiment
 
 
 def _three_stage(features: str | None = None, **settings: Any) -> ThreeStage:

@@ -9,7 +9,7 @@ import math
 import numpy as np
 from numba import njit
 
-from filterloader.kernels.rows import find_bad
+from filterloader.kernels.inputs import find_bad
 
 LR, L2, FIT_INTERCEPT = 0, 1, 2  # settings
 SCALE, INTERCEPT = 3, 4

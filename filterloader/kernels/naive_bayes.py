@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.polynomial import Chebyshev, Polynomial
 
-from filterloader.kernels.rows import find_bad
+from filterloader.kernels.inputs import find_bad
 
 # Bernoulli: words rarer than RARE in a class enter the sum over the vocabulary, log(1 - x / n), through a polynomial in
 # x / n, thus through the sums of their powers; it is off by less than 5e-13 times the words a row.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from filterloader.candidates import Candidates
-from filterloader.policies.protocol import everything
-from filterloader.settings import paste
-from filterloader.threshold import MovingAverageThreshold, moving
-from filterloader.warmup import Warmup
+from filterloader.data.candidates import Candidates
+from filterloader.data.checks import paste
+from filterloader.policies.base import everything
+from filterloader.policies.parts.threshold import MovingAverageThreshold, moving
+from filterloader.policies.parts.warmup import Warmup
 
 
 class AutoThreshold:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from filterloader.candidates import Bag, Candidates
-from filterloader.logistic import LogisticRegression
-from filterloader.policies.protocol import everything
-from filterloader.settings import check_same, paste, real, share, whole
+from filterloader.data.candidates import Bag, Candidates
+from filterloader.data.checks import check_same, paste, real, share, whole
+from filterloader.policies.base import everything
+from filterloader.predictors.logistic import LogisticRegression
 
 WARMUPS = ("text", "paper")
 _CLASSES = 4096  # weights for labels; classes beyond them share

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from filterloader import selection
-from filterloader.candidates import Candidates
-from filterloader.el2n import JOINT_RETURNS, RETURNS, check_joint, scores_of
-from filterloader.policies.protocol import everything
-from filterloader.settings import check_same, paste, real, share, whole
+from filterloader.data.candidates import Candidates
+from filterloader.data.checks import check_same, paste, real, share, whole
+from filterloader.policies.base import everything
+from filterloader.policies.parts import selection
+from filterloader.policies.parts.el2n import JOINT_RETURNS, RETURNS, check_joint, scores_of
 
 SCORES = ("el2n", "loss", "random")
 _SETTINGS = ("keep", "tau", "period", "score", "offset", "smoothing", "deviations", "joint")

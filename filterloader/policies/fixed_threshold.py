@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from filterloader.candidates import Candidates
-from filterloader.policies.protocol import everything
-from filterloader.settings import check_same, paste, real
+from filterloader.data.candidates import Candidates
+from filterloader.data.checks import check_same, paste, real
+from filterloader.policies.base import everything
 
 
 class FixedThreshold:

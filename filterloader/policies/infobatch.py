@@ -6,9 +6,9 @@ import warnings
 
 import numpy as np
 
-from filterloader.candidates import Candidates
-from filterloader.policies.protocol import everything
-from filterloader.settings import check_same, paste, share, whole
+from filterloader.data.candidates import Candidates
+from filterloader.data.checks import check_same, paste, share, whole
+from filterloader.policies.base import everything
 
 _SETTINGS = ("epochs", "prune_ratio", "delta")
 

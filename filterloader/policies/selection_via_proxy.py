@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from filterloader import selection
-from filterloader.candidates import Bag, Candidates
-from filterloader.policies.protocol import everything
-from filterloader.proxy import LinearProxy, check_lr, entropy, least_confidence
-from filterloader.settings import check_same, paste, share, truth, whole
+from filterloader.data.candidates import Bag, Candidates
+from filterloader.data.checks import check_same, paste, share, truth, whole
+from filterloader.policies.base import everything
+from filterloader.policies.parts import selection
+from filterloader.predictors.linear_proxy import LinearProxy, check_lr, entropy, least_confidence
 
 SCORES = ("entropy", "least_confidence", "forgetting", "k_centres")
 _SETTINGS = ("keep", "score", "bigrams", "dim", "lr", "epochs")

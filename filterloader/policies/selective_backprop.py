@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from filterloader.candidates import Candidates
-from filterloader.policies.protocol import everything
-from filterloader.settings import check_same, paste, real, whole
-from filterloader.warmup import Warmup
+from filterloader.data.candidates import Candidates
+from filterloader.data.checks import check_same, paste, real, whole
+from filterloader.policies.base import everything
+from filterloader.policies.parts.warmup import Warmup
 
 _SETTINGS = ("beta", "window", "warmup")
 

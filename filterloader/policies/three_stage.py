@@ -6,13 +6,13 @@ import warnings
 
 import numpy as np
 
-from filterloader.candidates import Candidates
-from filterloader.gate import Gate
-from filterloader.naive_bayes import BernoulliNB, MultinomialNB
-from filterloader.policies.protocol import everything
-from filterloader.settings import check_same, paste, share, truth, whole
-from filterloader.threshold import MovingAverageThreshold, moving
-from filterloader.warmup import Warmup
+from filterloader.data.candidates import Candidates
+from filterloader.data.checks import check_same, paste, share, truth, whole
+from filterloader.policies.base import everything
+from filterloader.policies.parts.gate import Gate
+from filterloader.policies.parts.threshold import MovingAverageThreshold, moving
+from filterloader.policies.parts.warmup import Warmup
+from filterloader.predictors.naive_bayes import BernoulliNB, MultinomialNB
 
 _AUDITS_AWAITED = 4096
 _UNTOLD, _UNTOLD_OF_A_PASS = 1000, (500, 4000)  # reports of the fit stage before its failure is told: unknown length; known, at least and at most

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from filterloader.candidates import Candidates
-from filterloader.policies.protocol import everything
+from filterloader.data.candidates import Candidates
+from filterloader.policies.base import everything
 
 
 class TrainAll:

@@ -1,0 +1,1 @@
+"""Data: rows of the user's data set as candidates."""

@@ -1,0 +1,133 @@
+"""Indices: draws index batches from a sampler, remembers them until their rows arrive, and can begin in the middle."""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import cached_property
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import (
+    BatchSampler,
+    DistributedSampler,
+    RandomSampler,
+    SequentialSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+)
+
+from filterloader.data.randomness import global_state
+
+_FIRST = 64  # rows of the first group
+
+
+class Indices:
+    """A batch sampler for the inner ``DataLoader``.
+
+    sampler: the one to draw from. generators: those it may draw with. ordered: whether rows arrive in the order they were
+    drawn. group: rows to ask for at once, by one array of numbers; 0: every draw by itself.
+    """
+
+    def __init__(self, sampler: Any, generators: list[torch.Generator], *, ordered: bool):
+        self.sampler, self.generators, self.ordered = sampler, generators, ordered
+        self.group = 0
+        self.at_first_draw: list | None = None
+        self._drawn: deque[Drawn] = deque()
+        self._pass_over, self._states = 0, None
+        self._left, self._next = 0, _FIRST  # draws that a sampler in groups still has; rows of the next group
+
+    def resume(self, blocks: int, states: list | None) -> None:
+        """Begin the next pass after ``blocks`` draws, with the random states that were noted before the first."""
+        self._pass_over, self._states = blocks, states
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __iter__(self) -> _Drawing:
+        self._drawn.clear()
+        self.at_first_draw = None
+        self._left, self._next = len(self.sampler) if self.group else 0, _FIRST
+        return _Drawing(self, iter(self.sampler))
+
+    def begin(self, draws: Any) -> None:
+        """Just before the first draw, when samplers shuffle: note the random states, or bring back those of the saved pass."""
+        if self._states is None:
+            self.at_first_draw = [torch.get_rng_state(), *(g.get_state() for g in self.generators)]
+            return
+        self.at_first_draw, states = self._states, self._states
+        for generator, state in zip(self.generators, states[1:], strict=True):
+            generator.set_state(state)
+        over, self._pass_over, self._states = self._pass_over, 0, None
+        self._left -= over
+        with global_state(states[0]):
+            for _ in range(over):
+                next(draws, None)
+
+    def next_group(self, draws: Any) -> Any:
+        """What to ask for next. Groups grow, so that the first batch is soon there; the last draw stays by itself: some samplers
+        shuffle once more as they end, which must not happen before the loop has come that far."""
+        drawn = Drawn([next(draws)])
+        if self.group:
+            rows = len(drawn[0])
+            while rows < self._next and self._left - len(drawn) > 1:
+                drawn.append(next(draws))
+                rows += len(drawn[-1])
+            self._left -= len(drawn)
+            self._next = min(4 * self._next, self.group)
+        self._drawn.append(drawn)
+        if self.group and drawn.numbers is not None:
+            return drawn.numbers
+        return drawn[0] if len(drawn) == 1 else drawn.listed()
+
+    def arrived(self) -> Drawn:
+        """The draws of the group that arrived now; empty where none was drawn."""
+        return self._drawn.popleft() if self._drawn else Drawn()
+
+    def ids_of(self, draws: Drawn, n: int) -> np.ndarray | None:
+        """Data set indices of the ``n`` rows of a group, int64 ``[n]``; None where the sampler draws no whole numbers, or groups overtake."""
+        ids = draws.numbers if self.ordered and draws else None
+        return None if ids is None or ids.shape != (n,) else ids
+
+
+class Drawn(list):
+    """The draws of a group."""
+
+    @cached_property
+    def numbers(self) -> np.ndarray | None:
+        """All rows drawn, one after the other, int64 ``[n]``; None where they are no whole numbers."""
+        numbers = np.asarray(self.listed())
+        return numbers.astype(np.int64, copy=False) if numbers.dtype.kind in "iu" and numbers.ndim == 1 else None
+
+    def listed(self) -> list:
+        if isinstance(self[0], (np.ndarray, torch.Tensor)) and self[0].ndim:
+            return [number for drawn in self for number in drawn.tolist()]
+        return list(chain.from_iterable(self)) if isinstance(self[0], (list, tuple, range)) else [self[0]]
+
+
+class _Drawing:
+    """One pass over a sampler."""
+
+    def __init__(self, indices: Indices, draws: Any):
+        self.indices, self.draws, self.begun = indices, draws, False
+
+    def __iter__(self) -> _Drawing:
+        return self
+
+    def __next__(self) -> Any:
+        if not self.begun:
+            self.begun = True
+            self.indices.begin(self.draws)
+        return self.indices.next_group(self.draws)
+
+
+def draws_at_once(sampler: Any) -> bool:
+    """Whether a sampler settles its order when it begins, so that drawing ahead changes nothing that anybody could see."""
+    if isinstance(sampler, (list, tuple)):
+        return all(isinstance(drawn, (list, tuple)) for drawn in sampler)
+    if type(sampler) is BatchSampler:
+        return not isinstance(sampler.sampler, BatchSampler) and draws_at_once(sampler.sampler)
+    if type(sampler) is RandomSampler:
+        return sampler.generator is None or (not sampler.replacement and sampler.num_samples <= len(sampler.data_source))
+    return type(sampler) in (SequentialSampler, SubsetRandomSampler, WeightedRandomSampler, DistributedSampler)

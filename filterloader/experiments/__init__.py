@@ -1,0 +1,1 @@
+"""Experiments: the laboratory behind the command line."""

@@ -1,0 +1,1 @@
+"""Feedback: what comes back from the training loop, and what is made of it."""

@@ -1,0 +1,1 @@
+"""Parts: what several decision rules are made of."""

@@ -1,0 +1,1 @@
+"""Predictors: online models of a loss from a bag of words."""

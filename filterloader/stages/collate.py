@@ -1,0 +1,108 @@
+"""Collator: pads candidates into the batch that a model takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from filterloader.data.candidates import Candidates, Ragged
+from filterloader.kernels import ragged
+
+_FILL = {"special_tokens_mask": 1, "labels": -100}
+
+
+class Batch(dict):
+    """A batch ready for ``model(**batch)``: tensors by name, and ``batch_id`` for ``hook.report(losses, batch_id=…)``.
+
+    The label column stands under ``labels``; indexing also finds it by the name it has in the data set.
+    """
+
+    batch_id: int | None = None
+    label: str | None = None
+
+    def __missing__(self, name):
+        if name == self.label and "labels" in self:
+            return self["labels"]
+        raise KeyError(name)
+
+
+class Collator:
+    """Makes a batch of candidates: padded columns, or the user's collate function over the untouched rows.
+
+    Padding follows the tokenizer (pad ids, side) or, without one, is 0 on the right; ``labels``, and columns whose name ends in
+    ``_labels``, are padded with -100. Dtypes: int64, real numbers float32, one truth value a row bool (a label: int64).
+    """
+
+    def __init__(self, *, tokenizer, label, collate_fn, single, pin_memory):
+        self.collate_fn, self.label, self.single = collate_fn, label, single
+        self.pin_memory = pin_memory and torch.accelerator.is_available()
+        self.masks = "attention_mask" in getattr(tokenizer, "model_input_names", ("attention_mask",))
+        self.left = getattr(tokenizer, "padding_side", "right") == "left"
+        self.fill = dict(_FILL)
+        for column, name in (("input_ids", "pad_token_id"), ("token_type_ids", "pad_token_type_id")):
+            self.fill[column] = getattr(tokenizer, name, 0) or 0
+
+    def __call__(self, candidates: Candidates) -> Any:
+        if candidates.batch is not None:
+            batch = candidates.batch
+        elif candidates.rows is not None:
+            batch = self.collate_fn(candidates.rows[0] if self.single else candidates.rows)
+        else:
+            batch = self._pad(candidates)
+        return _pin(batch) if self.pin_memory else batch
+
+    def _pad(self, candidates: Candidates) -> Batch:
+        tokens = candidates.tokens
+        columns = {"input_ids": tokens, **candidates.columns}
+        if self.masks and "attention_mask" not in columns:
+            columns["attention_mask"] = None
+        if "labels" in columns:
+            columns["labels"] = columns.pop("labels")  # last, as tokenizers' own batches have it
+        width = ragged.longest(tokens.offsets)
+        batch = Batch()
+        for name, column in columns.items():
+            if column is None:
+                batch[name] = self._square(name, None, tokens.offsets, width)
+            elif isinstance(column, Ragged):
+                batch[name] = self._square(name, column.values, column.offsets, width if column.offsets is tokens.offsets else None)
+            else:
+                batch[name] = torch.from_numpy(column)
+        batch.label = self.label
+        if self.single:
+            for name, tensor in batch.items():
+                batch[name] = tensor[0]
+        return batch
+
+    def _square(self, name: str, values: np.ndarray | None, offsets: np.ndarray, width: int | None) -> torch.Tensor:
+        """Ragged rows as a rectangle, in page-locked memory at once where that is wanted; without values, the attention mask."""
+        width = ragged.longest(offsets) if width is None else width
+        real = values is not None and values.dtype.kind == "f"
+        shape, dtype = (offsets.size - 1, width), np.float32 if real else np.int64
+        if self.pin_memory:
+            tensor = torch.empty(shape, dtype=torch.float32 if real else torch.int64, pin_memory=True)
+            out = tensor.numpy()
+        else:
+            out = np.empty(shape, dtype)
+            tensor = torch.from_numpy(out)
+        if values is None:
+            ragged.mask_rows(offsets, out, self.left)
+        else:
+            ragged.pad_rows(values, offsets, out, self.fill.get(name, _FILL["labels"] if name.endswith("_labels") else 0), self.left)
+        return tensor
+
+
+def _pin(value: Any) -> Any:
+    """The same structure with its tensors in page-locked memory."""
+    if isinstance(value, torch.Tensor):
+        return value.pin_memory()
+    if isinstance(value, dict):
+        for name, item in value.items():
+            value[name] = _pin(item)
+        return value
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*map(_pin, value))
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_pin, value))
+    return value.pin_memory() if hasattr(value, "pin_memory") else value

@@ -1,0 +1,1 @@
+"""Training: what a loop wants beside the loader."""
