@@ -31,10 +31,21 @@ TABLE_3 = {
     "Three stages": "91.17/.15 86.93/.33 88.49/.38 94.08/.15 93.64/.22 6.01/81.01 10.46/59.89 13.02/52.87 6.30/80.40 11.00/70.43",
 }
 FULL_ACCURACY = dict(zip(SETS, (90.48, 87.97, 89.93, 95.24, 93.69), strict=True))
-TABLE_4 = {1: (90.25, 90.60, 0.28), 2: (90.48, 90.83, 0.14), 3: (90.48, 90.83, 0.25), 4: (90.94, 90.37, 0.08), 5: (90.83, 90.37, 0.12)}
+TABLE_4 = {
+    1: (90.25, 90.60, 0.28),
+    2: (90.48, 90.83, 0.14),
+    3: (90.48, 90.83, 0.25),
+    4: (90.94, 90.37, 0.08),
+    5: (90.83, 90.37, 0.12),
+}
 TABLE_5 = {"Fixed 0.1": (90.48, 90.25, 86.98, 86.27, 89.23, 87.58, 95.11, 93.98), "Fixed 0.3": (90.83, 88.64, 86.80, 85.70, 88.79, 87.19, 94.76, 93.45),
            "Fixed 0.5": (90.25, 88.64, 85.45, 84.51, 88.18, 86.49, 94.24, 93.11), "Three stages": (91.17, 87.04, 86.93, 85.02, 88.49, 86.88, 94.08, 93.19)}  # fmt: skip
-TABLE_6 = {"SST2": (88.99, 88.53, 0.21), "QNLI": (82.17, 81.15, 0.57), "QQP": (86.64, 85.03, 0.52), "AMZ": (94.29, 92.79, 0.14)}
+TABLE_6 = {
+    "SST2": (88.99, 88.53, 0.21),
+    "QNLI": (82.17, 81.15, 0.57),
+    "QQP": (86.64, 85.03, 0.52),
+    "AMZ": (94.29, 92.79, 0.14),
+}
 
 
 @dataclass(frozen=True)
@@ -47,14 +58,18 @@ class Claim:
     judge: Callable[[Evidence], tuple[str, bool | None]]
 
 
-def against_everything(kind: str, pick: Callable[[Evidence], Row], base: Callable[[Evidence], Row], paper_gap: float, paper_time: float) -> Callable:
+def against_everything(
+    kind: str, pick: Callable[[Evidence], Row], base: Callable[[Evidence], Row], paper_gap: float, paper_time: float
+) -> Callable:
     """Holds where the paper's difference to training on everything is alike ours, and our measured T_norm is at most .1 above the paper's."""
 
     def judge(evidence: Evidence) -> tuple[str, bool | None]:
         row, full = pick(evidence), base(evidence)
         difference, time = gap(row, full), time_ratio(row, full)
         modelled = row.mean("t_norm_modelled")
-        shown = f"{written(difference)} at T_norm {time:.2f}" + (f" (modelled {modelled:.2f})" if kind == "main" and modelled is not None else "")
+        shown = f"{written(difference)} at T_norm {time:.2f}" + (
+            f" (modelled {modelled:.2f})" if kind == "main" and modelled is not None else ""
+        )
         return f"{named(row)}: {shown}", time <= paper_time + 0.1 and alike(difference, paper_gap)
 
     return judge
@@ -69,23 +84,39 @@ def table_3() -> list[Claim]:
             change = accuracy - FULL_ACCURACY[name]
 
             def pick(evidence, system=system, dataset=dataset):
-                return evidence.three_stages(dataset) if system == "Three stages" else evidence.row("main", dataset, ROWS[system])
+                return (
+                    evidence.three_stages(dataset)
+                    if system == "Three stages"
+                    else evidence.row("main", dataset, ROWS[system])
+                )
 
             def skipped(evidence, pick=pick, shares=shares):
                 row = pick(evidence)
                 ours = tuple(100 * row.mean(field) for field in ("alpha_b", "alpha_fb"))
-                return f"{named(row)}: {ours[0]:.1f} / {ours[1]:.1f}", all(abs(a - b) <= 10 for a, b in zip(ours, shares, strict=True))
+                return f"{named(row)}: {ours[0]:.1f} / {ours[1]:.1f}", all(
+                    abs(a - b) <= 10 for a, b in zip(ours, shares, strict=True)
+                )
 
             claims.append(Claim("Table 3a", f"{system}, {name}: {accuracy:.2f}, {change:+.2f} against everything, T_norm {time:.2f}",
                                 against_everything("main", pick, lambda e, d=dataset: e.row("main", d, BASE), change, time)))  # fmt: skip
-            claims.append(Claim("Table 3b", f"{system}, {name}: {shares[0]:.1f} % backward only / {shares[1]:.1f} % both skipped", skipped))
+            claims.append(
+                Claim(
+                    "Table 3b",
+                    f"{system}, {name}: {shares[0]:.1f} % backward only / {shares[1]:.1f} % both skipped",
+                    skipped,
+                )
+            )
     return sorted(claims, key=lambda claim: claim.source)
 
 
 def table_4() -> list[Claim]:
     claims = []
     for epochs, (full, ours, time) in TABLE_4.items():
-        names = (BASE, "three_stage/script") if epochs == 2 else (f"train_all/epochs {epochs}", f"three_stage/epochs {epochs}")
+        names = (
+            (BASE, "three_stage/script")
+            if epochs == 2
+            else (f"train_all/epochs {epochs}", f"three_stage/epochs {epochs}")
+        )
         pick, base = (lambda e, name=name: e.row("script", "sst2", name) for name in reversed(names))
         claims.append(Claim("Table 4", f"SST2, {epochs} epoch{'s' * (epochs > 1)}: {ours:.2f}, {ours - full:+.2f} against everything, T_norm {time:.2f}",
                             against_everything("script", pick, base, ours - full, time)))  # fmt: skip
@@ -97,7 +128,9 @@ def beats_random(pick: Callable[[Evidence], Row], kind: str, paper: float, suffi
 
     def judge(evidence: Evidence) -> tuple[str, bool | None]:
         row = pick(evidence)
-        difference = tuple(100 * value for value in metrics.difference_interval(row.scores, evidence.ladder(row, kind, suffix)))
+        difference = tuple(
+            100 * value for value in metrics.difference_interval(row.scores, evidence.ladder(row, kind, suffix))
+        )
         share = 100 * row.mean("backwarded") / row.mean("seen")
         return f"{named(row)}: {written(difference)}, both trained on {share:.0f} %", above(difference, paper)
 
@@ -118,8 +151,14 @@ def beats_its_own(paper: float) -> Callable:
         cells = [row.cells[i] for i in seeds]
         ours, theirs = row.scores[seeds], np.stack([scores_of(found[cell["seed"]]) for cell in cells])
         difference = tuple(100 * value for value in metrics.difference_interval(ours, theirs))
-        shares = [100 * np.mean([cell["backwarded"] / cell["seen"] for cell in part]) for part in (cells, [found[cell["seed"]] for cell in cells])]
-        return f"{named(replace(row, cells=cells))}: {written(difference)}, trained on {shares[0]:.0f} and {shares[1]:.0f} %", above(difference, paper)
+        shares = [
+            100 * np.mean([cell["backwarded"] / cell["seen"] for cell in part])
+            for part in (cells, [found[cell["seed"]] for cell in cells])
+        ]
+        return (
+            f"{named(replace(row, cells=cells))}: {written(difference)}, trained on {shares[0]:.0f} and {shares[1]:.0f} %",
+            above(difference, paper),
+        )
 
     return judge
 
@@ -130,14 +169,30 @@ def table_5() -> list[Claim]:
         for name, ours, random in zip(("SST2", "QNLI", "QQP", "AMZ"), figures[::2], figures[1::2], strict=True):
 
             def pick(evidence, system=system, dataset=SETS[name]):
-                return evidence.three_stages(dataset) if system == "Three stages" else evidence.row("main", dataset, ROWS[system])
+                return (
+                    evidence.three_stages(dataset)
+                    if system == "Three stages"
+                    else evidence.row("main", dataset, ROWS[system])
+                )
 
-            claims.append(Claim("Table 5", f"{system}, {name}: {ours:.2f}, {ours - random:+.2f} against random of the same share", beats_random(pick, "main", ours - random)))
+            claims.append(
+                Claim(
+                    "Table 5",
+                    f"{system}, {name}: {ours:.2f}, {ours - random:+.2f} against random of the same share",
+                    beats_random(pick, "main", ours - random),
+                )
+            )
     script = "the authors' script, single examples a step in its last stage (SST2: +4.13 in the paper)"
     for said, suffix in (("random at batch size 8", ""), ("random at batch size 1 all along", ", batch 1")):
         claims.append(Claim("Table 5, batch size 1", f"{script}, against {said}",
                             beats_random(lambda e: late(e.row("script", "sst2", SINGLE)), "script", 4.13, suffix)))  # fmt: skip
-    claims.append(Claim("Table 5, batch size 1", f"{script}, against random at batch size 1 from the same place on", beats_its_own(4.13)))
+    claims.append(
+        Claim(
+            "Table 5, batch size 1",
+            f"{script}, against random at batch size 1 from the same place on",
+            beats_its_own(4.13),
+        )
+    )
     return claims
 
 
@@ -156,7 +211,10 @@ def sweep(names: Sequence[str], rule: Callable[[list[Row], list[float]], bool | 
         if max(in_filter(row) for row in found) <= 0.01:
             raise Missing("none of these reached the last stage in so short a run")
         time = [row.mean("t_norm_modelled") for row in found]
-        said = "; ".join(f"{named(row).removeprefix('three_stage/')}: {100 * row.accuracy[0]:.2f}, modelled {t:.2f}" for row, t in zip(found, time, strict=True))
+        said = "; ".join(
+            f"{named(row).removeprefix('three_stage/')}: {100 * row.accuracy[0]:.2f}, modelled {t:.2f}"
+            for row, t in zip(found, time, strict=True)
+        )
         return said, rule(found, time)
 
     return judge
@@ -178,7 +236,9 @@ def stays_in_fit(names: Sequence[str]) -> Callable:
     def judge(evidence: Evidence) -> tuple[str, bool]:
         late(evidence.row("script", "sst2", "three_stage/script"))  # else it says nothing that these do not
         found = [evidence.row("script", "sst2", f"three_stage/{name}") for name in names]
-        return "; ".join(f"{named(row)}: {100 * in_filter(row):.0f} % in the last stage" for row in found), max(map(in_filter, found)) <= 0.01
+        return "; ".join(f"{named(row)}: {100 * in_filter(row):.0f} % in the last stage" for row in found), max(
+            map(in_filter, found)
+        ) <= 0.01
 
     return judge
 
@@ -189,12 +249,24 @@ def sensitivity() -> list[Claim]:
     about = "Sensitivity on SST2 (the script, around N0 .1, W 8, ALT .3)"
     return [
         Claim(about, "N0 10 to 40 %: accuracy stable, 89.68 +- 0.35 (here: spread at most 1 point)", sweep(n0, stable)),
-        Claim(about, "N0 = 40 % takes 1.95 times as long as 10 % (here: within a quarter of that)", sweep(n0, lambda _, t: 0.75 <= t[-1] / t[0] / 1.95 <= 1.25)),
+        Claim(
+            about,
+            "N0 = 40 % takes 1.95 times as long as 10 % (here: within a quarter of that)",
+            sweep(n0, lambda _, t: 0.75 <= t[-1] / t[0] / 1.95 <= 1.25),
+        ),
         Claim(about, "W 4, 8, 16: accuracy 89.74 +- 0.29 (here: spread at most 1 point)", sweep(w, stable)),
         Claim(about, "run time grows with W", sweep(w, lambda _, t: t == sorted(t) and t[0] < t[-1])),
         Claim(about, "with W = 8 and ALT .1 or .2 the last stage is not reached", stays_in_fit(alt[:2])),
-        Claim(about, "accuracy falls as ALT rises from .1 to .5, by .06 to .89", sweep(alt, lambda rows, _: above(gap(rows[0], rows[-1]), 0.06))),
-        Claim(about, "run time falls as ALT rises from .1 to .5", sweep(alt, lambda _, t: t == sorted(t, reverse=True) and t[0] > t[-1])),
+        Claim(
+            about,
+            "accuracy falls as ALT rises from .1 to .5, by .06 to .89",
+            sweep(alt, lambda rows, _: above(gap(rows[0], rows[-1]), 0.06)),
+        ),
+        Claim(
+            about,
+            "run time falls as ALT rises from .1 to .5",
+            sweep(alt, lambda _, t: t == sorted(t, reverse=True) and t[0] > t[-1]),
+        ),
     ]
 
 
@@ -219,7 +291,9 @@ def text_claims() -> list[Claim]:
         return judge
 
     def cost(evidence: Evidence):
-        values = [evidence.three_stages(dataset).mean("predictor_over_model") for dataset in filter(None, SETS.values())]
+        values = [
+            evidence.three_stages(dataset).mean("predictor_over_model") for dataset in filter(None, SETS.values())
+        ]
         known = [value for value in values if value is not None]
         if not known:
             raise Missing("no cell has predictor_over_model")
@@ -238,12 +312,17 @@ def text_claims() -> list[Claim]:
 
     def over_sets(evidence: Evidence, other: str) -> tuple[list[float], list[float]]:
         """Time of three stages over another row's, and accuracy minus its, a data set each."""
-        pairs = [(three(evidence, dataset), evidence.row("main", dataset, other)) for dataset in filter(None, SETS.values())]
+        pairs = [
+            (three(evidence, dataset), evidence.row("main", dataset, other)) for dataset in filter(None, SETS.values())
+        ]
         return [time_ratio(*pair) for pair in pairs], [gap(*pair)[0] for pair in pairs]
 
     def faster(evidence: Evidence):
         times = [1 / ratio for ratio in over_sets(evidence, BASE)[0]]
-        return f"{min(times):.2f} to {max(times):.2f} times, mean {np.mean(times):.2f}, over {len(times)} data sets", np.mean(times) >= 4.4
+        return (
+            f"{min(times):.2f} to {max(times):.2f} times, mean {np.mean(times):.2f}, over {len(times)} data sets",
+            np.mean(times) >= 4.4,
+        )
 
     def loss(evidence: Evidence):
         gaps = over_sets(evidence, BASE)[1]
@@ -251,7 +330,9 @@ def text_claims() -> list[Claim]:
 
     def assist(evidence: Evidence):
         ratios, gaps = over_sets(evidence, ROWS["AutoAssist"])
-        return f"up to {1 / min(ratios):.2f} times, {min(gaps):+.2f} to {max(gaps):+.2f}", 1 / min(ratios) >= 4 and min(gaps) >= -0.63
+        return f"up to {1 / min(ratios):.2f} times, {min(gaps):+.2f} to {max(gaps):+.2f}", 1 / min(ratios) >= 4 and min(
+            gaps
+        ) >= -0.63
 
     def predictor(evidence: Evidence):
         ratios, gaps = over_sets(evidence, ROWS["Auto threshold"])
@@ -267,16 +348,27 @@ def text_claims() -> list[Claim]:
             if None in values.values():
                 raise Missing(f"training on everything gained nothing on {dataset}")
             first = max(values, key=values.__getitem__)
-            said, best = [*said, f"{dataset}: {first} ({values[first]:.3f}, automatic {values['Auto threshold']:.3f})"], [*best, first == "Auto threshold"]
+            said, best = (
+                [*said, f"{dataset}: {first} ({values[first]:.3f}, automatic {values['Auto threshold']:.3f})"],
+                [*best, first == "Auto threshold"],
+            )
         return "; ".join(said), all(best)
 
     def freezing(evidence: Evidence):
-        pairs = [(evidence.row("main", d, BASE), evidence.row("main", d, "train_all/frozen")) for d in ("sst2", "qnli", "qqp")]
+        pairs = [
+            (evidence.row("main", d, BASE), evidence.row("main", d, "train_all/frozen"))
+            for d in ("sst2", "qnli", "qqp")
+        ]
         times, lost = np.mean([time_ratio(*pair) for pair in pairs]), np.mean([gap(*pair)[0] for pair in pairs])
-        return f"{times:.2f} times, {lost:.2f} points, over SST2, QNLI and QQP", 0.75 <= times / 2.34 <= 1.25 and abs(lost - 2.88) <= 2
+        return f"{times:.2f} times, {lost:.2f} points, over SST2, QNLI and QQP", 0.75 <= times / 2.34 <= 1.25 and abs(
+            lost - 2.88
+        ) <= 2
 
     def energy(evidence: Evidence):
-        saved = [1 - time_ratio(three(evidence, dataset), evidence.row("main", dataset, BASE)) for dataset in filter(None, SETS.values())]
+        saved = [
+            1 - time_ratio(three(evidence, dataset), evidence.row("main", dataset, BASE))
+            for dataset in filter(None, SETS.values())
+        ]
         return f"mean {100 * np.mean(saved):.1f} % over {len(saved)} data sets", abs(np.mean(saved) - 0.4585) <= 0.1
 
     return [
@@ -315,11 +407,16 @@ def second_paper() -> list[Claim]:
                 row, full = evidence.row(kind, dataset, f"dynamic_el2n/{budget}"), evidence.row(kind, dataset, BASE)
                 difference, ratio = gap(row, full), time_ratio(row, full)
                 more = f"; minus the better control {written(tuple(100 * v for v in row.merit))}" if row.merit else ""
-                found, modelled = f"{named(row)}: {written(difference)} at T_norm {ratio:.2f}{more}", row.mean("t_norm_modelled")
+                found, modelled = (
+                    f"{named(row)}: {written(difference)} at T_norm {ratio:.2f}{more}",
+                    row.mean("t_norm_modelled"),
+                )
                 if difference[2] < -loss - 0.5:
                     return found, False
                 if modelled is not None and modelled > time + 0.1:
-                    raise Missing(f"{found}; in so few passes, the first on everything, it takes {modelled:.2f} of the time even by the formula")
+                    raise Missing(
+                        f"{found}; in so few passes, the first on everything, it takes {modelled:.2f} of the time even by the formula"
+                    )
                 return found, ratio <= time + 0.1 and (True if difference[1] >= -loss - 0.5 else None)
 
             what = f"{dataset}, {'intent and slots, whole sentences' if kind == 'joint' else 'classification'}"
@@ -366,7 +463,10 @@ def write(store: Store, folder: Path, beside: Sequence[Path] = ()) -> list[Path]
     """Write the claims, judged, into README.md, and the rows of this benchmark with their picture into rows/; returns the files."""
     verdicts = judged(Evidence(store, beside))
     counts = {verdict: sum(given == verdict for *_, given in verdicts) for verdict in (YES, NO, OPEN)}
-    lines = [ABOUT, f"Of {len(verdicts)} claims: " + ", ".join(f"{count} {verdict}" for verdict, count in counts.items()) + "."]
+    lines = [
+        ABOUT,
+        f"Of {len(verdicts)} claims: " + ", ".join(f"{count} {verdict}" for verdict, count in counts.items()) + ".",
+    ]
     for source in dict.fromkeys(claim.source for claim, *_ in verdicts):
         lines += ["", f"## {source}", "", "| the paper | here | |", "| --- | --- | --- |"]
         lines += [f"| {claim.said} | {found} | {verdict if verdict == OPEN else f'**{verdict}**'} |"

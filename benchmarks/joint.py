@@ -49,7 +49,9 @@ def load(name: str, size: tasks.Size, folder: Path | None) -> JointTask:
     lacks = {"tokens", "slots", "intent"} - (train[0].keys() if train else set())
     if lacks or not test:
         missing = ", ".join(sorted(lacks)) or "test rows"
-        raise ValueError(f"{folder / name} has no {missing}: each row needs tokens, slots (a BIO tag a token) and an intent")
+        raise ValueError(
+            f"{folder / name} has no {missing}: each row needs tokens, slots (a BIO tag a token) and an intent"
+        )
     intents = sorted({row["intent"] for row in train + test})
     tags = ["O", *sorted({tag for row in train + test for tag in row["slots"]} - {"O"})]
     train, test = ([{**row, "label": intents.index(row["intent"])} for row in rows] for rows in (train, test))
@@ -90,7 +92,12 @@ def losses_of(model: JointModel, inputs: dict[str, torch.Tensor]) -> tuple[torch
     intent, slots = (logits.float() for logits in model(**inputs))
     each = cross_entropy(slots.transpose(1, 2), slot_labels, ignore_index=IGNORED, reduction="none")
     words = (slot_labels != IGNORED).sum(dim=1).clamp(min=1)
-    return cross_entropy(intent, labels, reduction="none") + each.sum(dim=1) / words, (intent, slots, slot_labels, labels)
+    return cross_entropy(intent, labels, reduction="none") + each.sum(dim=1) / words, (
+        intent,
+        slots,
+        slot_labels,
+        labels,
+    )
 
 
 def encode(tokenizer, rows: Sequence[dict], tags: Sequence[str]) -> list[dict[str, Any]]:
@@ -120,7 +127,9 @@ def collate(rows: Sequence[dict], pad: int) -> dict[str, torch.Tensor]:
 
 
 @torch.no_grad()
-def predict(model: JointModel, tokenizer, rows: Sequence[dict], tags: Sequence[str], recipe: experiment.Recipe) -> tuple[np.ndarray, list[list[str]]]:
+def predict(
+    model: JointModel, tokenizer, rows: Sequence[dict], tags: Sequence[str], recipe: experiment.Recipe
+) -> tuple[np.ndarray, list[list[str]]]:
     """Intents, int64 ``[n]``, and a list of tags a row, "O" for words that were cut off."""
     device, encoded = next(model.parameters()).device, encode(tokenizer, rows, tags)
     intents, slots = np.zeros(len(rows), np.int64), [["O"] * len(row["tokens"]) for row in rows]
@@ -128,7 +137,10 @@ def predict(model: JointModel, tokenizer, rows: Sequence[dict], tags: Sequence[s
     model.eval()
     for start in range(0, len(order), 128):
         index = order[start : start + 128]
-        batch = {name: tensor.to(device) for name, tensor in collate([encoded[i] for i in index], tokenizer.pad_token_id).items()}
+        batch = {
+            name: tensor.to(device)
+            for name, tensor in collate([encoded[i] for i in index], tokenizer.pad_token_id).items()
+        }
         with experiment.autocast(recipe, device):
             intent, tagged = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
         intents[index] = intent.argmax(dim=-1).cpu().numpy()
@@ -146,8 +158,12 @@ class JointBench(runner.Bench):
         with torch.random.fork_rng():
             torch.random.manual_seed(seed)
             if self.model is None:
-                tokenizer = encoder.wordpiece([" ".join(row["tokens"]) for row in task.train], vocab_size=1000, max_length=length)
-                base = encoder.small_encoder(len(tokenizer), 2, hidden=32, layers=2, heads=2, max_length=length, seed=seed).base_model
+                tokenizer = encoder.wordpiece(
+                    [" ".join(row["tokens"]) for row in task.train], vocab_size=1000, max_length=length
+                )
+                base = encoder.small_encoder(
+                    len(tokenizer), 2, hidden=32, layers=2, heads=2, max_length=length, seed=seed
+                ).base_model
             else:
                 tokenizer = encoder.pretrained(self.model, 2, seed, length)[0]
                 transformers.utils.logging.disable_progress_bar()
@@ -165,8 +181,14 @@ class JointBench(runner.Bench):
             wall, loader = experiment.train(model, None, rows, policy, recipe, seed=seed, score=system.scored, losses=losses_of,
                                             collate_fn=lambda some: collate(some, pad))  # fmt: skip
         found = scored(task.test, task, *predict(model, tokenizer, task.test, task.tags, recipe))
-        result = experiment.Result(type(policy).__name__, seed, found["whole"], wall, loader.ledger.scalars(), found["macro_f1"])
-        more = {"intent_accuracy": float(found["intent"].mean()), "slot_f1": found["slot_f1"], "intent_correct": packed(found["intent"])}
+        result = experiment.Result(
+            type(policy).__name__, seed, found["whole"], wall, loader.ledger.scalars(), found["macro_f1"]
+        )
+        more = {
+            "intent_accuracy": float(found["intent"].mean()),
+            "slot_f1": found["slot_f1"],
+            "intent_correct": packed(found["intent"]),
+        }
         return result, loader, more
 
 
@@ -180,11 +202,16 @@ def scored(rows: Sequence[dict], task: JointTask, intents: np.ndarray, slots: li
 
 def _rows() -> list[System]:
     def joint(keep: float, how: str):
-        return lambda kind, epochs: kind(keep, tau=2 if epochs >= 6 else 1, period=2, joint=how, smoothing=0.8, deviations=1.0)
+        return lambda kind, epochs: kind(
+            keep, tau=2 if epochs >= 6 else 1, period=2, joint=how, smoothing=0.8, deviations=1.0
+        )
 
     rows = [System(*BASELINE, lambda kind, _: kind())]
     rows += [keeping(control, keep) for control in CONTROLS for keep in (0.2, 0.3, 0.5, 0.7)]
-    rows += [System("dynamic_el2n", f"{how} {keep:g}", joint(keep, how)) for how, keep in (("norm", 0.5), ("norm", 0.2), ("sum", 0.2), ("mean", 0.2))]
+    rows += [
+        System("dynamic_el2n", f"{how} {keep:g}", joint(keep, how))
+        for how, keep in (("norm", 0.5), ("norm", 0.2), ("sum", 0.2), ("mean", 0.2))
+    ]
     return rows
 
 

@@ -34,11 +34,22 @@ def parsed(arguments=None) -> argparse.Namespace:
     add("--rows", type=int, default=20_000, help="rows of each set, 0 for all (default: 20000)")
     add("--repeats", type=int, default=5, help="turns of each contender (default: 5; training and streams: at most 3)")
     add("--threads", type=int, default=1, help="threads a process, for the tokenizer and torch (default: 1)")
-    add("--batches", type=int, nargs="+", default=[32, 256], help="batch sizes (default: 32 256; predictor, training and streams: the first)")
+    add(
+        "--batches",
+        type=int,
+        nargs="+",
+        default=[32, 256],
+        help="batch sizes (default: 32 256; predictor, training and streams: the first)",
+    )
     add("--workers", type=int, nargs="+", default=[0, 2], help="numbers of workers (default: 0 2)")
     add("--training-rows", type=int, default=3000, help="rows of the training runs (default: 3000)")
     add("--only", nargs="+", choices=WORKS, default=list(WORKS), metavar="WORK", help=f"some of {', '.join(WORKS)}")
-    add("--device", choices=("cpu", "cuda"), default="cpu", help="where models train, and batches are pinned for (default: cpu)")
+    add(
+        "--device",
+        choices=("cpu", "cuda"),
+        default="cpu",
+        help="where models train, and batches are pinned for (default: cpu)",
+    )
     add("--profile", action="store_true", help="print where the time goes instead")
     add("--markdown", metavar="FILE", help="print the table of a file that --out wrote, and do nothing else")
     return parser.parse_args(arguments)
@@ -106,7 +117,10 @@ def main() -> None:
     if given.profile:
         for corpus in sets:
             for title, batches, rows in profiling.profiles(corpus, given.batches[0]):
-                print("\n".join(table.profile(f"{title}, {corpus.name}, batch {given.batches[0]}", batches, rows)), flush=True)
+                print(
+                    "\n".join(table.profile(f"{title}, {corpus.name}, batch {given.batches[0]}", batches, rows)),
+                    flush=True,
+                )
         return
     head = machine.hardware(*machine.LIBRARIES, threads=given.threads) | {
         "libraries": list(machine.LIBRARIES), "commit": commit(), "date": machine.date(), "device": given.device, "repeats": given.repeats,
@@ -117,7 +131,10 @@ def main() -> None:
     print(json.dumps(head))
     for line in measured(given, sets):
         lines.append(line)
-        print("\n".join(table.said(line) if "figures" in line else [f"{line['work']}: not run, {line['not run']}"]), flush=True)
+        print(
+            "\n".join(table.said(line) if "figures" in line else [f"{line['work']}: not run, {line['not run']}"]),
+            flush=True,
+        )
         if given.out:  # a run that is cut off leaves what it has measured
             Path(given.out).write_text("".join(json.dumps(line) + "\n" for line in lines))
     print("\n".join(["", *table.markdown(lines)]))
@@ -131,7 +148,9 @@ def settle_threads(threads: int) -> None:
 
 
 def commit() -> str:
-    done = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=Path(__file__).parent, capture_output=True, text=True)
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=Path(__file__).parent, capture_output=True, text=True
+    )
     return done.stdout.strip() or "unknown"
 
 

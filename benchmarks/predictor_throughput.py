@@ -86,7 +86,9 @@ def examples(data, tokenizer):
 
 def csr(bag):
     """The counts of a bag as scikit-learn takes them, repeats summed."""
-    matrix = scipy.sparse.csr_matrix((np.ones(bag.ids.size), bag.ids.copy(), bag.offsets.copy()), (bag.offsets.size - 1, bag.n_features))
+    matrix = scipy.sparse.csr_matrix(
+        (np.ones(bag.ids.size), bag.ids.copy(), bag.offsets.copy()), (bag.offsets.size - 1, bag.n_features)
+    )
     matrix.sum_duplicates()
     return matrix
 

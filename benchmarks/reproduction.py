@@ -49,7 +49,12 @@ class ReproductionBench(runner.Bench):
         before = (row["backwarded"] - row["singles"]) / max(row["seen"] * (1 - late), 1)
         after = row["singles"] / max(row["seen"] * late, 1)
         shares = [round(min(max(share, 0.001), 1.0), 3) for share in (before, after)]
-        return System(policy, f"{shares[0]:g}, then {shares[1]:g}, batch 1", lambda kind, _: kind(shares[0]), single=(1 - late, shares[1]))
+        return System(
+            policy,
+            f"{shares[0]:g}, then {shares[1]:g}, batch 1",
+            lambda kind, _: kind(shares[0]),
+            single=(1 - late, shares[1]),
+        )
 
     def run(self, fresh, tokenizer, system: System, policy, task, recipe, *, seed: int):
         if system.single is None:
@@ -57,10 +62,14 @@ class ReproductionBench(runner.Bench):
         model = copy.deepcopy(fresh)
         with torch.random.fork_rng():
             torch.random.manual_seed(seed)
-            wall, loader, singles = train_singly(model, tokenizer, task.train, policy, recipe, seed=seed, when=system.single)
+            wall, loader, singles = train_singly(
+                model, tokenizer, task.train, policy, recipe, seed=seed, when=system.single
+            )
         guesses = experiment.predict(model, tokenizer, task.test, recipe)
         labels = [row[recipe.label] for row in task.test]
-        result = experiment.Result(system.policy, seed, guesses == labels, wall, loader.ledger.scalars(), metrics.macro_f1(labels, guesses))
+        result = experiment.Result(
+            system.policy, seed, guesses == labels, wall, loader.ledger.scalars(), metrics.macro_f1(labels, guesses)
+        )
         return result, loader, {"single": system.single, "singles": singles}
 
 
@@ -78,7 +87,9 @@ def train_singly(
     judges = getattr(type(policy), "gates_backward", True) is not False
     loader = FilteringDataLoader(rows, recipe.batch_size, shuffle=True, tokenizer=tokenizer, text=recipe.text, label=recipe.label, policy=policy,
                                  seed=seed, buffer_batches=8, score_fn=experiment.scorer(model, forward) if judges else None)  # fmt: skip
-    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=device.type in ("cpu", "cuda"))
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=device.type in ("cpu", "cuda")
+    )
     scheduler = get_scheduler("linear", optimizer, loader, epochs=recipe.epochs, warmup=recipe.warmup)
 
     def step(loss):
@@ -97,7 +108,12 @@ def train_singly(
             if single:
                 losses = torch.zeros(len(batch["labels"]))
                 for i, length in enumerate(batch["attention_mask"].sum(dim=1).tolist()):
-                    loss = forward({name: part[i : i + 1, :length] if part.ndim == 2 else part[i : i + 1] for name, part in batch.items()})[0][0]
+                    loss = forward(
+                        {
+                            name: part[i : i + 1, :length] if part.ndim == 2 else part[i : i + 1]
+                            for name, part in batch.items()
+                        }
+                    )[0][0]
                     losses[i] = loss.detach()
                     step(loss)
                 singles += len(losses)
@@ -123,13 +139,22 @@ def _rows() -> list[System]:
         return kind()
 
     rows = [System(*BASELINE, plain), *(keeping("random", keep) for keep in LADDER)]
-    rows += [System("three_stage", "script", script(), scored=True), System("three_stage", SINGLE, script(), single="filter")]
-    rows += [System("random", f"{keep:g}, batch 1", lambda kind, _, keep=keep: kind(keep), single="all") for keep in (0.1, 0.3)]
+    rows += [
+        System("three_stage", "script", script(), scored=True),
+        System("three_stage", SINGLE, script(), single="filter"),
+    ]
+    rows += [
+        System("random", f"{keep:g}, batch 1", lambda kind, _, keep=keep: kind(keep), single="all")
+        for keep in (0.1, 0.3)
+    ]
     rows += [System("three_stage", f"N0 {n:g}", script(warmup=n), scored=True) for n in (0.2, 0.3, 0.4)]
     rows += [System("three_stage", f"W {w}", script(window=w), scored=True) for w in (4, 16)]
     rows += [System("three_stage", f"ALT {alt:g}", script(alt=alt), scored=True) for alt in (0.1, 0.2, 0.4, 0.5)]
     for epochs in (1, 3, 4, 5):
-        rows += [System("train_all", f"epochs {epochs}", plain, epochs=epochs), System("three_stage", f"epochs {epochs}", script(), scored=True, epochs=epochs)]
+        rows += [
+            System("train_all", f"epochs {epochs}", plain, epochs=epochs),
+            System("three_stage", f"epochs {epochs}", script(), scored=True, epochs=epochs),
+        ]
     return rows
 
 

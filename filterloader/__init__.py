@@ -3,7 +3,9 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # what editors and type checkers read; at run time a room is opened when one of its names is asked for
+if (
+    TYPE_CHECKING
+):  # what editors and type checkers read; at run time a room is opened when one of its names is asked for
     from filterloader.loader import FilteringDataLoader
     from filterloader.policies import (
         POLICIES,

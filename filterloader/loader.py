@@ -127,7 +127,9 @@ class FilteringDataLoader:
         regrouping = batches > 0 and not single and (granularity == "batch" or scores)
         anew = refilling or regrouping  # the sampler's batches are taken apart
         hold = granularity == "batch" and screens
-        early = getattr(self.features, "reads", "tokens") == "texts"  # decided on before it is tokenized, whatever the policy reads
+        early = (
+            getattr(self.features, "reads", "tokens") == "texts"
+        )  # decided on before it is tokenized, whatever the policy reads
         words = self.features if early or getattr(self.policy, "needs_words", True) else None
         self._reference = reference
         self._reader = Reader(
@@ -137,22 +139,41 @@ class FilteringDataLoader:
         )  # fmt: skip
         total = None if total_examples is None else whole("total_examples", total_examples)
         overlap = torch.accelerator.is_available()  # on a CPU the model wants every core itself
-        self._source = Source(reference, self._reader, whole=anew, total=total, overlap=overlap, **({"at_once": 1} if scores and not regrouping else {}))
-        self._collate = Collator(tokenizer=tokenizer, label=label, collate_fn=reference.collate_fn, single=single, pin_memory=pin_memory)
-        size = getattr(reference.batch_sampler, "batch_size", None) if reference.batch_sampler is not None else batch_size
+        self._source = Source(
+            reference,
+            self._reader,
+            whole=anew,
+            total=total,
+            overlap=overlap,
+            **({"at_once": 1} if scores and not regrouping else {}),
+        )
+        self._collate = Collator(
+            tokenizer=tokenizer, label=label, collate_fn=reference.collate_fn, single=single, pin_memory=pin_memory
+        )
+        size = (
+            getattr(reference.batch_sampler, "batch_size", None) if reference.batch_sampler is not None else batch_size
+        )
         size = 1 if single else size if isinstance(size, int) else None
         gathered = RefillBuffer(size, batches) if regrouping else None
         refill = None
         if refilling:
-            aside = ThreadPoolExecutor(1, thread_name_prefix="filterloader-tokenize") if overlap and self._reader.reads == "texts" else None
-            refill = RefillBuffer(size, 2 if single else 1 if scores else batches, finish=self._reader.tokenized, thread=aside)
+            aside = (
+                ThreadPoolExecutor(1, thread_name_prefix="filterloader-tokenize")
+                if overlap and self._reader.reads == "texts"
+                else None
+            )
+            refill = RefillBuffer(
+                size, 2 if single else 1 if scores else batches, finish=self._reader.tokenized, thread=aside
+            )
         self.ledger = Ledger(self.policy)
         survey.check(self.policy, self._source, features=self.features, score_fn=score_fn)
         self._survey = survey.Survey(
             self.policy, self._source, self._collate, features=words, finish=self._reader.tokenized, score_fn=score_fn,
             size=size, ledger=self.ledger,
         )  # fmt: skip
-        self.hook = LossHook(self.policy, self.ledger, granularity=granularity, single=single, after_report=self._note_report)
+        self.hook = LossHook(
+            self.policy, self.ledger, granularity=granularity, single=single, after_report=self._note_report
+        )
         self._screening = Screening(
             self.policy, self.ledger, self.hook, features=words, by_example=granularity == "example", refilling=refilling,
             score_fn=score_fn, collate=self._collate,
@@ -307,14 +328,18 @@ class FilteringDataLoader:
         another number of workers.
         """
         if not isinstance(state, Mapping) or "version" not in state:
-            raise ValueError(f"this is no state of a FilteringDataLoader: {state!r:.80}; pass what state_dict() returned")
+            raise ValueError(
+                f"this is no state of a FilteringDataLoader: {state!r:.80}; pass what state_dict() returned"
+            )
         check_same("state version", state["version"], VERSION)
         before = unpack(self.state_dict())
         try:
             self._load(unpack(dict(state)))
         except (KeyError, TypeError, IndexError) as error:
             self._load(before)
-            raise ValueError(f"this state is not whole: {type(error).__name__} {error}; pass what state_dict() returned") from error
+            raise ValueError(
+                f"this state is not whole: {type(error).__name__} {error}; pass what state_dict() returned"
+            ) from error
         except ValueError:
             self._load(before)
             raise
@@ -355,7 +380,9 @@ class _Pass:
     def __next__(self) -> Any:
         loader = self._loader
         if loader._passes != self._number:
-            raise ValueError("this iterator is stale: its loader has begun another pass since; iterate over the newest one")
+            raise ValueError(
+                "this iterator is stale: its loader has begun another pass since; iterate over the newest one"
+            )
         loader.ledger.enter("loader")
         door = None
         try:

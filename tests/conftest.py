@@ -31,7 +31,12 @@ def tokenizer():
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
     return PreTrainedTokenizerFast(
-        tokenizer_object=inner, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]", model_max_length=64
+        tokenizer_object=inner,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        model_max_length=64,
     )
 
 
@@ -47,7 +52,9 @@ def sentences(n, seed=0, hard=0.3):
 
 def everywhere(policies):
     """``(name, granularity)`` for each of a dict of functions that make a policy, where it can decide."""
-    return [(name, g) for name, make in policies.items() for g in getattr(make(), "granularities", ("example", "batch"))]
+    return [
+        (name, g) for name, make in policies.items() for g in getattr(make(), "granularities", ("example", "batch"))
+    ]
 
 
 def losses_of(batch, floor=0.05, top=2.0):
@@ -96,7 +103,9 @@ class Stream(IterableDataset):
 def build(tokenizer, policy=None, n=640, **kw):
     """A loader over ``n`` sentences."""
     policy = TrainAll() if policy is None else policy
-    return FilteringDataLoader(sentences(n), tokenizer=tokenizer, **{"batch_size": 16, "seed": 1, "policy": policy, **kw})
+    return FilteringDataLoader(
+        sentences(n), tokenizer=tokenizer, **{"batch_size": 16, "seed": 1, "policy": policy, **kw}
+    )
 
 
 def through_a_file(state):
@@ -146,7 +155,10 @@ def numbered(n, words=None):
 
 
 def stack(rows):
-    return {"input_ids": torch.tensor([row["input_ids"] for row in rows]), "labels": torch.tensor([row["label"] for row in rows])}
+    return {
+        "input_ids": torch.tensor([row["input_ids"] for row in rows]),
+        "labels": torch.tensor([row["label"] for row in rows]),
+    }
 
 
 def spied(n, batch_size=4, **kw):
@@ -168,18 +180,42 @@ def right(spy, reported):
 # -- ledgers as files --------------------------------------------------------------------------------------------------
 
 
-def run_lines(policy="three_stage", seed=0, wall=100.0, accuracy=0.9, finished=True, stages=((0, "warm-up"), (0.1, "fit"), (0.12, "filter")), **settings):
+def run_lines(
+    policy="three_stage",
+    seed=0,
+    wall=100.0,
+    accuracy=0.9,
+    finished=True,
+    stages=((0, "warm-up"), (0.1, "fit"), (0.12, "filter")),
+    **settings,
+):
     """The lines of one run's ledger. stages: at which share of the run each begins."""
     rng = np.random.default_rng(seed)
     lines = [{"event": "start", "time": 0, "run": {"policy": policy, "seed": seed, **settings}}]
-    lines += [{"event": "stage", "time": wall * share, "position": int(1000 * share), "stage": stage} for share, stage in stages]
+    lines += [
+        {"event": "stage", "time": wall * share, "position": int(1000 * share), "stage": stage}
+        for share, stage in stages
+    ]
     for i in range(1, 51):
         shares = {"kept": 1.0, "trained": 0.5} if i > 5 else {"kept": None, "trained": None}
         loss = None if i == 9 else 0.5 + 0.1 * rng.normal()
-        line = {"time": wall * i / 50, "position": 20 * i, "epoch": 0, "loss": loss, "threshold": None if i < 3 else 0.4}
+        line = {
+            "time": wall * i / 50,
+            "position": 20 * i,
+            "epoch": 0,
+            "loss": loss,
+            "threshold": None if i < 3 else 0.4,
+        }
         lines.append({"event": "report", "stage": "filter", **line, **shares})
     if finished:
-        scalars = {"seen": 1000, "forwarded": 400, "backwarded": 250, "wall_s": wall, "t_norm_modelled": 0.3, "agot": None}
+        scalars = {
+            "seen": 1000,
+            "forwarded": 400,
+            "backwarded": 250,
+            "wall_s": wall,
+            "t_norm_modelled": 0.3,
+            "agot": None,
+        }
         interval = {"accuracy_low": accuracy - 0.02, "accuracy_high": accuracy + 0.01}
         end = {"accuracy": accuracy, **interval, "t_norm_measured": wall / 200, "agot": None, "scalars": scalars}
         lines.append({"event": "end", "time": wall + 1, **end})

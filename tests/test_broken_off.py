@@ -103,7 +103,11 @@ def test_special_tokens_in_the_text_are_split_where_the_tokenizer_splits_them(to
 def test_lists_of_strings_are_no_column_wherever_the_empty_ones_stand():
     rows = [{"input_ids": [1], "tags": [], "label": 0}, {"input_ids": [1], "tags": ["a"], "label": 0}]
     for order in (rows, rows[::-1]):
-        assert set(next(iter(FilteringDataLoader(order, 2, policy=TrainAll())))) == {"input_ids", "attention_mask", "labels"}
+        assert set(next(iter(FilteringDataLoader(order, 2, policy=TrainAll())))) == {
+            "input_ids",
+            "attention_mask",
+            "labels",
+        }
 
 
 def test_a_text_column_that_is_not_there_is_named(tokenizer):
@@ -164,4 +168,6 @@ def test_a_copy_does_the_same(tokenizer, settings):
     loader = FilteringDataLoader(sentences(100), 8, tokenizer=tokenizer, **settings)
     sent, copied = pickle.loads(pickle.dumps(loader)), copy.deepcopy(loader)
     expected = [batch["input_ids"].tolist() for batch in loader]
-    assert [batch["input_ids"].tolist() for batch in sent] == [batch["input_ids"].tolist() for batch in copied] == expected
+    assert (
+        [batch["input_ids"].tolist() for batch in sent] == [batch["input_ids"].tolist() for batch in copied] == expected
+    )

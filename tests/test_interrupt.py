@@ -36,7 +36,10 @@ def ones(batch):
 
 
 def stack(rows):
-    return {"input_ids": torch.tensor([row["input_ids"][:1] for row in rows]), "labels": torch.tensor([row["label"] for row in rows])}
+    return {
+        "input_ids": torch.tensor([row["input_ids"][:1] for row in rows]),
+        "labels": torch.tensor([row["label"] for row in rows]),
+    }
 
 
 def tripping(where, n, error):
@@ -47,11 +50,20 @@ def tripping(where, n, error):
         if where == "score":
             return FilteringDataLoader(ROWS, 8, policy=FixedThreshold(0.5), score_fn=Trips(count, error, ones))
         if where == "score, another buffer":
-            return FilteringDataLoader(ROWS, 8, policy=FixedThreshold(0.5), score_fn=Trips(count, error, ones), buffer_batches=0)
+            return FilteringDataLoader(
+                ROWS, 8, policy=FixedThreshold(0.5), score_fn=Trips(count, error, ones), buffer_batches=0
+            )
         if where == "collate":
             return FilteringDataLoader(ROWS, 8, policy=Random(1.0, seed=0), collate_fn=Trips(count, error, stack))
         if where == "collate, in batches":
-            return FilteringDataLoader(ROWS, 8, policy=Random(1.0, seed=0), collate_fn=Trips(count, error, stack), granularity="batch", buffer_batches=2)
+            return FilteringDataLoader(
+                ROWS,
+                8,
+                policy=Random(1.0, seed=0),
+                collate_fn=Trips(count, error, stack),
+                granularity="batch",
+                buffer_batches=2,
+            )
         policy = TrippingPolicy(1.0, seed=0)
         policy.trips = Trips(count, error, lambda candidates: Random.screen(policy, candidates))
         return FilteringDataLoader(ROWS, 8, policy=policy, granularity="batch" if "batches" in where else "example")
@@ -120,9 +132,16 @@ def test_a_batch_that_was_made_as_it_was_read_is_part_of_the_state(collate):
     """Where no policy takes batches apart, the reader makes them, and the rows are gone."""
 
     def make(trip=True):
-        loader = FilteringDataLoader([{"x": float(i), "label": 0} for i in range(64)] if collate is None else ROWS, 8, collate_fn=collate, policy=TrainAll())
+        loader = FilteringDataLoader(
+            [{"x": float(i), "label": 0} for i in range(64)] if collate is None else ROWS,
+            8,
+            collate_fn=collate,
+            policy=TrainAll(),
+        )
         if trip:
-            loader._reader.tokenized = Trips(3, KeyboardInterrupt(), loader._reader.tokenized)  # while a batch is on its way out
+            loader._reader.tokenized = Trips(
+                3, KeyboardInterrupt(), loader._reader.tokenized
+            )  # while a batch is on its way out
         return loader
 
     first, ref = make(), [{name: part.tolist() for name, part in batch.items()} for batch in make(trip=False)]
@@ -159,7 +178,9 @@ def test_tensors_of_a_batch_sampler_are_read_again_after_an_interrupt():
 def test_a_state_of_a_loader_that_batches_otherwise_is_refused(left, right):
     def make(how):
         granularity = how.get("granularity", "example")
-        return FilteringDataLoader(ROWS, policy=Random(1.0, seed=1) if granularity == "batch" else FixedThreshold(0.0), **how)
+        return FilteringDataLoader(
+            ROWS, policy=Random(1.0, seed=1) if granularity == "batch" else FixedThreshold(0.0), **how
+        )
 
     first, second = make(left), make(right)
     next(iter(first))
@@ -176,7 +197,10 @@ def test_the_batch_size_of_plain_training_is_checked_too():
 
 
 def test_the_number_of_batches_of_a_listed_batch_sampler_is_checked():
-    first, second = (FilteringDataLoader(ROWS, batch_sampler=[range(i, i + n) for i in range(0, 160, n)], policy=TrainAll()) for n in (16, 8))
+    first, second = (
+        FilteringDataLoader(ROWS, batch_sampler=[range(i, i + n) for i in range(0, 160, n)], policy=TrainAll())
+        for n in (16, 8)
+    )
     next(iter(first))
     with pytest.raises(ValueError, match="batches in the batch_sampler.*10.*20"):
         second.load_state_dict(first.state_dict())

@@ -74,7 +74,9 @@ def test_train_all_equals_a_dataloader_on_raw_text(tokenizer, source, drop_last,
     data = source(sentences(101))
     kw = {"batch_size": 8, "shuffle": True, "drop_last": drop_last, "num_workers": workers}
     ref = DataLoader(data, collate_fn=text_collate(tokenizer), generator=torch.Generator().manual_seed(3), **kw)
-    comp = FilteringDataLoader(data, tokenizer=tokenizer, policy=TrainAll(), generator=torch.Generator().manual_seed(3), **kw)
+    comp = FilteringDataLoader(
+        data, tokenizer=tokenizer, policy=TrainAll(), generator=torch.Generator().manual_seed(3), **kw
+    )
     same_batches(ref, comp)
 
 
@@ -112,15 +114,28 @@ def test_pairs_and_truncation(tokenizer):
 
     short = copy.deepcopy(tokenizer)
     short.model_max_length = 9
-    rows = [{"question": a["text"], "sentence": b["text"], "label": a["label"]} for a, b in zip(sentences(30), sentences(30, 1), strict=True)]
+    rows = [
+        {"question": a["text"], "sentence": b["text"], "label": a["label"]}
+        for a, b in zip(sentences(30), sentences(30, 1), strict=True)
+    ]
 
     def collate(batch):
-        out = short([r["question"] for r in batch], [r["sentence"] for r in batch], padding=True, truncation=True, return_tensors="pt")
+        out = short(
+            [r["question"] for r in batch],
+            [r["sentence"] for r in batch],
+            padding=True,
+            truncation=True,
+            return_tensors="pt",
+        )
         return {**out, "labels": torch.tensor([r["label"] for r in batch])}
 
     ref = DataLoader(rows, batch_size=4, collate_fn=collate)
-    same_batches(ref, FilteringDataLoader(rows, batch_size=4, tokenizer=short, text=("question", "sentence"), policy=TrainAll()))
-    same_batches(ref, FilteringDataLoader(rows, batch_size=4, tokenizer=short, text=["question", "sentence"], policy=TrainAll()))
+    same_batches(
+        ref, FilteringDataLoader(rows, batch_size=4, tokenizer=short, text=("question", "sentence"), policy=TrainAll())
+    )
+    same_batches(
+        ref, FilteringDataLoader(rows, batch_size=4, tokenizer=short, text=["question", "sentence"], policy=TrainAll())
+    )
 
 
 @pytest.mark.parametrize(
@@ -137,7 +152,9 @@ def test_pairs_and_truncation(tokenizer):
 )
 @pytest.mark.parametrize("batch_size", [3, None])
 def test_rows_without_text_go_through_torch_untouched(rows, batch_size):
-    same_batches(DataLoader(rows, batch_size=batch_size), FilteringDataLoader(rows, batch_size=batch_size, policy=TrainAll()))
+    same_batches(
+        DataLoader(rows, batch_size=batch_size), FilteringDataLoader(rows, batch_size=batch_size, policy=TrainAll())
+    )
 
 
 def test_a_two_column_hf_batch_arrives_as_columns():
@@ -152,7 +169,9 @@ def test_the_users_collate_function_collates_the_untouched_rows(tokenizer, worke
     rows = sentences(40)
     collate = text_collate(tokenizer)
     ref = DataLoader(rows, batch_size=8, collate_fn=collate)
-    same_batches(ref, FilteringDataLoader(rows, batch_size=8, collate_fn=collate, policy=TrainAll(), num_workers=workers))
+    same_batches(
+        ref, FilteringDataLoader(rows, batch_size=8, collate_fn=collate, policy=TrainAll(), num_workers=workers)
+    )
     seen = []
 
     def spy(batch):
@@ -178,7 +197,13 @@ def test_samplers_and_batch_samplers():
         lambda g: WeightedRandomSampler([1.0] * 20, 15, generator=g),
     ):
         ref = DataLoader(rows, batch_size=4, collate_fn=DataCollator, sampler=make(torch.Generator().manual_seed(0)))
-        comp = FilteringDataLoader(rows, batch_size=4, sampler=make(torch.Generator().manual_seed(0)), collate_fn=DataCollator, policy=TrainAll())
+        comp = FilteringDataLoader(
+            rows,
+            batch_size=4,
+            sampler=make(torch.Generator().manual_seed(0)),
+            collate_fn=DataCollator,
+            policy=TrainAll(),
+        )
         same_batches(ref, comp)
 
 
@@ -202,7 +227,14 @@ def test_streams(tokenizer, workers):
 def test_filtered_examples_are_never_doubled_and_batches_are_dense(tokenizer, granularity, drop_last, workers):
     rows = [{**tokenizer(row["text"]), "label": row["label"], "idx": row["idx"]} for row in sentences(500)]
     loader = FilteringDataLoader(
-        rows, batch_size=16, shuffle=True, policy=Random(0.5), seed=1, granularity=granularity, drop_last=drop_last, num_workers=workers
+        rows,
+        batch_size=16,
+        shuffle=True,
+        policy=Random(0.5),
+        seed=1,
+        granularity=granularity,
+        drop_last=drop_last,
+        num_workers=workers,
     )
     batches = [batch["idx"].tolist() for batch in loader]
     seen = [i for batch in batches for i in batch]
@@ -256,19 +288,35 @@ def test_score_fn_judges_before_the_refill(tokenizer):
         scored.append(len(batch["labels"]))
         return losses_of(batch)
 
-    loader = FilteringDataLoader(sentences(320), tokenizer=tokenizer, batch_size=16, policy=FixedThreshold(1.0), score_fn=score)
+    loader = FilteringDataLoader(
+        sentences(320), tokenizer=tokenizer, batch_size=16, policy=FixedThreshold(1.0), score_fn=score
+    )
     out = train(loader)
     assert sum(scored) == 320
     assert all((losses_of(batch) >= 1).all() for batch, _ in out)
     assert all(len(batch["labels"]) == 16 for batch, _ in out[:-1])
     assert all(loss == pytest.approx(float(losses_of(batch).mean())) for batch, loss in out)
     with pytest.raises(ValueError, match=r"losses \[8\] or logits \[8, classes\].*\[3\]"):
-        next(iter(FilteringDataLoader(sentences(8), tokenizer=tokenizer, batch_size=8, policy=FixedThreshold(1.0), score_fn=lambda b: torch.zeros(3))))
+        next(
+            iter(
+                FilteringDataLoader(
+                    sentences(8),
+                    tokenizer=tokenizer,
+                    batch_size=8,
+                    policy=FixedThreshold(1.0),
+                    score_fn=lambda b: torch.zeros(3),
+                )
+            )
+        )
 
 
 def test_logits_from_score_fn_become_cross_entropy(tokenizer):
     loader = FilteringDataLoader(
-        sentences(64), tokenizer=tokenizer, batch_size=8, policy=FixedThreshold(1.0), score_fn=lambda b: torch.tensor([[0.0, 5.0]]).repeat(len(b["labels"]), 1)
+        sentences(64),
+        tokenizer=tokenizer,
+        batch_size=8,
+        policy=FixedThreshold(1.0),
+        score_fn=lambda b: torch.tensor([[0.0, 5.0]]).repeat(len(b["labels"]), 1),
     )
     kept = [label for batch in loader for label in batch["labels"].tolist()]
     assert kept and set(kept) == {0}
@@ -300,7 +348,9 @@ def test_a_new_pass_makes_the_old_iterator_stale(tokenizer):
 
 
 def test_no_global_random_state_is_touched(tokenizer):
-    loader = FilteringDataLoader(sentences(64), tokenizer=tokenizer, batch_size=8, shuffle=True, seed=0, policy=ThreeStage(warmup=8))
+    loader = FilteringDataLoader(
+        sentences(64), tokenizer=tokenizer, batch_size=8, shuffle=True, seed=0, policy=ThreeStage(warmup=8)
+    )
     before = np.random.get_state()[1].copy(), torch.get_rng_state()
     train(loader)
     assert (before[0] == np.random.get_state()[1]).all() and torch.equal(before[1], torch.get_rng_state())
@@ -309,7 +359,9 @@ def test_no_global_random_state_is_touched(tokenizer):
 @pytest.mark.parametrize("policy", [lambda: Random(0.5), lambda: ThreeStage(warmup=100)])
 def test_one_seed_one_run(tokenizer, policy):
     def run(seed):
-        loader = FilteringDataLoader(sentences(600), tokenizer=tokenizer, batch_size=8, shuffle=True, seed=seed, policy=policy())
+        loader = FilteringDataLoader(
+            sentences(600), tokenizer=tokenizer, batch_size=8, shuffle=True, seed=seed, policy=policy()
+        )
         return [batch["input_ids"].tolist() for batch, _ in train(loader)]
 
     assert run(1) == run(1) != run(2)
@@ -343,7 +395,11 @@ def test_bad_arguments(arguments, error, message):
         ([{"sentence": "easy1", "label": 0}], {}, r"text='text' names no column.*\['label', 'sentence'\]"),
         ([{"text": "easy1", "label": 0}], {"label": "stars"}, r"label='stars' names no column.*\['label', 'text'\]"),
         ([{"text": None, "label": 0}], {}, "must hold strings.*NoneType.*row 0 of the 1 read"),
-        ([{"text": "bad \ud83d x", "label": 0}], {}, r"text 0 holds '\\ud83d' at character 4, half of a surrogate pair"),
+        (
+            [{"text": "bad \ud83d x", "label": 0}],
+            {},
+            r"text 0 holds '\\ud83d' at character 4, half of a surrogate pair",
+        ),
         ([{"input_ids": [1.9, 2.0], "label": 0}], {}, "input_ids must hold a list of whole numbers"),
         ([{"text": "easy1", "label": "pos"}], {}, "labels must be numbers, got 'pos'"),
         ([{"text": "easy1", "label": None}], {}, "labels must be numbers, got None"),
@@ -406,7 +462,10 @@ def test_a_tokenizer_that_knows_no_attention_mask_gets_none(tokenizer):
 
 @pytest.mark.parametrize("policy", [lambda: Random(0.2, seed=1), lambda: ClassBalanced(0.2, seed=1)])
 def test_words_tokenize_survivors_only_whatever_the_policy_reads(tokenizer, policy, monkeypatch):
-    loader, tokenized = FilteringDataLoader(sentences(400), 8, tokenizer=tokenizer, policy=policy(), features="words"), []
+    loader, tokenized = (
+        FilteringDataLoader(sentences(400), 8, tokenizer=tokenizer, policy=policy(), features="words"),
+        [],
+    )
     original = loader._reader._encode
     monkeypatch.setattr(loader._reader, "_encode", lambda texts: tokenized.append(len(texts[0])) or original(texts))
     kept = sum(len(batch["labels"]) for batch in loader)

@@ -84,7 +84,16 @@ def test_mid_pass_for_every_policy(tokenizer, policy, granularity):
 
 def same_counts(left, right):
     a, b = left.ledger.scalars(), right.ledger.scalars()
-    for name in ("seen", "screened_out", "surveyed", "forwarded", "backwarded", "reports", "tokens_seen", "tokens_forwarded"):
+    for name in (
+        "seen",
+        "screened_out",
+        "surveyed",
+        "forwarded",
+        "backwarded",
+        "reports",
+        "tokens_seen",
+        "tokens_forwarded",
+    ):
         assert a[name] == b[name], name
 
 
@@ -106,7 +115,9 @@ def test_every_source_with_workers(tokenizer, source, workers):
 
 def test_shuffling_by_the_global_random_state_resumes_too(tokenizer):
     def make():
-        return FilteringDataLoader(sentences(400), tokenizer=tokenizer, batch_size=8, shuffle=True, policy=ThreeStage(seed=1, warmup=80))
+        return FilteringDataLoader(
+            sentences(400), tokenizer=tokenizer, batch_size=8, shuffle=True, policy=ThreeStage(seed=1, warmup=80)
+        )
 
     torch.manual_seed(0)
     ref = train(make())
@@ -177,14 +188,19 @@ def test_a_refused_state_changes_nothing(tokenizer):
     train(first, 40)
     state = first.state_dict()
     ref = build(tokenizer, "three_stage", "list")
-    for broken in ({k: v for k, v in state.items() if k != "hook"}, {**state, "buffer": {**state["buffer"], "batch_size": 3}}):
+    for broken in (
+        {k: v for k, v in state.items() if k != "hook"},
+        {**state, "buffer": {**state["buffer"], "batch_size": 3}},
+    ):
         other = build(tokenizer, "three_stage", "list")
         with pytest.raises(ValueError, match="not whole|batch_size=3"):
             other.load_state_dict(broken)
         same(train(ref, 5), train(other, 5))
         ref = build(tokenizer, "three_stage", "list")
     with pytest.raises(ValueError, match="data set length=1500.*=10"):
-        FilteringDataLoader(sentences(10), tokenizer=tokenizer, batch_size=16, shuffle=True, seed=5).load_state_dict(state)
+        FilteringDataLoader(sentences(10), tokenizer=tokenizer, batch_size=16, shuffle=True, seed=5).load_state_dict(
+            state
+        )
 
 
 def test_blocks_that_overtake_cannot_be_saved(tokenizer):
@@ -231,7 +247,11 @@ def test_a_state_of_something_else_is_refused(tokenizer, change, message):
     state.update({k: v for k, v in change.items() if k == "version"})
     kw = {"granularity": change.get("granularity", "example")}
     other = FilteringDataLoader(
-        sentences(10), tokenizer=tokenizer, batch_size=change.get("batch_size", 16), policy=POLICIES[change.get("policy", "three_stage")](), **kw
+        sentences(10),
+        tokenizer=tokenizer,
+        batch_size=change.get("batch_size", 16),
+        policy=POLICIES[change.get("policy", "three_stage")](),
+        **kw,
     )
     with pytest.raises(ValueError, match=message):
         other.load_state_dict(state)

@@ -9,7 +9,19 @@ import pytest
 
 import filterloader
 
-HEAVY = ("torch", "numba", "scipy", "scipy.sparse", "transformers", "datasets", "tokenizers", "matplotlib", "pandas", "pyarrow", "sklearn")
+HEAVY = (
+    "torch",
+    "numba",
+    "scipy",
+    "scipy.sparse",
+    "transformers",
+    "datasets",
+    "tokenizers",
+    "matplotlib",
+    "pandas",
+    "pyarrow",
+    "sklearn",
+)
 
 
 def loaded(code):
@@ -20,11 +32,21 @@ def loaded(code):
 
 
 def test_importing_the_package_or_its_command_line_loads_nothing_heavy():
-    assert loaded("import filterloader, filterloader.experiments.cli, filterloader.experiments.names, filterloader.experiments.tables") == set()
+    assert (
+        loaded(
+            "import filterloader, filterloader.experiments.cli, filterloader.experiments.names, filterloader.experiments.tables"
+        )
+        == set()
+    )
 
 
 def test_the_loader_needs_no_library_but_those_it_works_with():
-    assert loaded("from filterloader import *") <= {"torch", "numba", "scipy", "tokenizers"}  # numba looks whether scipy is there
+    assert loaded("from filterloader import *") <= {
+        "torch",
+        "numba",
+        "scipy",
+        "tokenizers",
+    }  # numba looks whether scipy is there
 
 
 def test_a_matrix_is_understood_where_scipy_was_not_loaded_yet():

@@ -52,12 +52,19 @@ def test_a_batch_survives_being_moved_and_copied(tokenizer):
     loader = FilteringDataLoader(sentences(8), tokenizer=tokenizer, batch_size=8, policy=FixedThreshold(0.0))
     (batch,) = loader
     again = pickle.loads(pickle.dumps(batch))
-    assert again.batch_id == batch.batch_id and set(again) == {"input_ids", "token_type_ids", "attention_mask", "labels"} & set(again)
+    assert again.batch_id == batch.batch_id and set(again) == {
+        "input_ids",
+        "token_type_ids",
+        "attention_mask",
+        "labels",
+    } & set(again)
     loader.hook.report(losses_of(again), again)
 
 
 def test_a_loader_pickles_with_its_state(tokenizer):
-    loader = FilteringDataLoader(sentences(300), tokenizer=tokenizer, batch_size=8, policy=ThreeStage(warmup=40), seed=0)
+    loader = FilteringDataLoader(
+        sentences(300), tokenizer=tokenizer, batch_size=8, policy=ThreeStage(warmup=40), seed=0
+    )
     train(loader, 10)
     copy = pickle.loads(pickle.dumps(loader))
     copy.load_state_dict(loader.state_dict())
@@ -66,7 +73,10 @@ def test_a_loader_pickles_with_its_state(tokenizer):
 
 
 NEEDED = {"fixed_threshold": {"threshold": 0.5}, "infobatch": {"epochs": None}}
-MAKE = {name: partial(kind, **({"keep": 1.0} if "keep" in signature(kind).parameters else NEEDED.get(name, {}))) for name, kind in POLICIES.items()}
+MAKE = {
+    name: partial(kind, **({"keep": 1.0} if "keep" in signature(kind).parameters else NEEDED.get(name, {})))
+    for name, kind in POLICIES.items()
+}
 
 
 @pytest.mark.parametrize("name, granularity", everywhere(MAKE))
@@ -134,7 +144,9 @@ def test_memory_is_flat_over_a_million_rows():
 def test_a_loader_goes_with_its_workers_as_soon_as_nobody_holds_it(tokenizer):
     gc.disable()  # the collector ends the queues of workers before the workers, which then wait for seconds
     try:
-        loader = FilteringDataLoader(sentences(200), tokenizer=tokenizer, batch_size=8, num_workers=1, persistent_workers=True, seed=0)
+        loader = FilteringDataLoader(
+            sentences(200), tokenizer=tokenizer, batch_size=8, num_workers=1, persistent_workers=True, seed=0
+        )
         train(loader)
         iterator = iter(loader)
         loader.hook.report(losses_of(next(iterator)))
@@ -163,11 +175,20 @@ def test_dropping_nearly_everything_is_said_once(tokenizer):
             pass
 
 
-@pytest.mark.parametrize("file", [
-    "kernels/test_ragged.py", "predictors/test_inputs.py", "stages/test_refill.py", "predictors/test_naive_bayes.py",
-    "kernels/test_naive_bayes_twins.py", "predictors/test_logistic.py", "predictors/test_words.py", "data/test_arrow_table.py",
-    "predictors/test_linear_proxy.py",
-])
+@pytest.mark.parametrize(
+    "file",
+    [
+        "kernels/test_ragged.py",
+        "predictors/test_inputs.py",
+        "stages/test_refill.py",
+        "predictors/test_naive_bayes.py",
+        "kernels/test_naive_bayes_twins.py",
+        "predictors/test_logistic.py",
+        "predictors/test_words.py",
+        "data/test_arrow_table.py",
+        "predictors/test_linear_proxy.py",
+    ],
+)
 def test_the_kernels_mean_the_same_without_the_jit(file):
     root = Path(__file__).parent.parent
     run = subprocess.run(

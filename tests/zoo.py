@@ -79,7 +79,10 @@ OTHERWISE = {  # the same class with another setting, and what the error says of
     "class_balanced, forgetting": (lambda: ClassBalanced(0.4), r"half_life=100\.0.*half_life=None"),
     "selection_via_proxy": (lambda: SelectionViaProxy(0.4, epochs=2), "epochs=1.*epochs=2"),
     "static_el2n": (lambda: StaticEL2N(0.4, average=3), "average=2.*average=3"),
-    "dynamic_el2n": (lambda: DynamicEL2N(0.4, tau=0, offset=0.2, smoothing=0.8, deviations=1.0), r"offset=0\.1.*offset=0\.2"),
+    "dynamic_el2n": (
+        lambda: DynamicEL2N(0.4, tau=0, offset=0.2, smoothing=0.8, deviations=1.0),
+        r"offset=0\.1.*offset=0\.2",
+    ),
 }
 PASS = 60  # blocks in one pass of the stream below
 GRANULARITIES = ("example", "batch")

@@ -58,22 +58,64 @@ def parser(table: Table) -> argparse.ArgumentParser:
     add("--data", type=Path, help="a folder with a folder for each data set (default: look all up on the hub)")
     add("--model", help="a folder or hub name of a pretrained encoder (default: a tiny one that starts from nothing)")
     add("--datasets", nargs="+", default=list(table.small), metavar="NAME", help=f"default: {' '.join(table.small)}")
-    add("--policies", nargs="+", metavar="NAME", help="policies, or rows as policy/budget (default: all); baseline and controls are always run")
+    add(
+        "--policies",
+        nargs="+",
+        metavar="NAME",
+        help="policies, or rows as policy/budget (default: all); baseline and controls are always run",
+    )
     add("--seeds", nargs="+", type=_at_least(0), default=[0, 1, 2], metavar="SEED", help="default: 0 1 2")
-    add("--own", nargs="*", default=list(table.own), metavar="ROW", help=f"rows that get controls of their own, or all (default: {' '.join(table.own) or 'none'})")
-    add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="default: cuda where there is one, else cpu")
+    add(
+        "--own",
+        nargs="*",
+        default=list(table.own),
+        metavar="ROW",
+        help=f"rows that get controls of their own, or all (default: {' '.join(table.own) or 'none'})",
+    )
+    add(
+        "--device",
+        default="cuda" if torch.cuda.is_available() else "cpu",
+        help="default: cuda where there is one, else cpu",
+    )
     add("--threads", type=_at_least(1), help="CPU threads for torch (default: torch's choice)")
-    add("--precision", choices=("bf16", "fp32"), default="bf16", help="autocast of the forward pass, for all rows alike (default: bf16)")
+    add(
+        "--precision",
+        choices=("bf16", "fp32"),
+        default="bf16",
+        help="autocast of the forward pass, for all rows alike (default: bf16)",
+    )
     add("--full", action="store_true", help="all data and longer texts, for a GPU")
     for name in ("train", "test", "epochs", "max-length"):
-        add(f"--{name}", type=_at_least(3 if name == "max-length" else 1), metavar="N", help=f"another {name.replace('-', ' ')} than the data set's own")
+        add(
+            f"--{name}",
+            type=_at_least(3 if name == "max-length" else 1),
+            metavar="N",
+            help=f"another {name.replace('-', ' ')} than the data set's own",
+        )
     add("--minutes", type=float, metavar="M", help="begin no cell after M minutes")
-    add("--steady", type=float, default=0.0, metavar="SHARE", help="run cells again that had less than this share of their processors (.9: the machine was busy)")
+    add(
+        "--steady",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="run cells again that had less than this share of their processors (.9: the machine was busy)",
+    )
     add("--out", type=Path, required=True, metavar="DIR", help="where cells.jsonl, the table and the pictures are")
-    add("--beside", type=Path, nargs="*", default=[], metavar="DIR", help="folders that other tables filled, for a page that uses their cells")
+    add(
+        "--beside",
+        type=Path,
+        nargs="*",
+        default=[],
+        metavar="DIR",
+        help="folders that other tables filled, for a page that uses their cells",
+    )
     add("--list", action="store_true", help="say what is done and what is missing, and stop")
     add("--page", action="store_true", help="make the table and pictures of what is there, and stop")
-    add("--tune", action="store_true", help=f"instead, try the rates {tasks.RATES} for training on everything, on the tuning split")
+    add(
+        "--tune",
+        action="store_true",
+        help=f"instead, try the rates {tasks.RATES} for training on everything, on the tuning split",
+    )
     return parser
 
 
@@ -109,7 +151,11 @@ def go(table: Table, given: argparse.Namespace) -> int:
     rows, notes = systems.choose(table.systems, given.policies)
     for note in notes:
         say(f"note: {note}")
-    mine = [system.name for system in rows if system.policy not in systems.CONTROLS and system.name != "/".join(systems.BASELINE)]
+    mine = [
+        system.name
+        for system in rows
+        if system.policy not in systems.CONTROLS and system.name != "/".join(systems.BASELINE)
+    ]
     own = mine if given.own == ["all"] else _named(given.own, rows, table)
     planned = list(plan.cells(given.datasets, rows, list(dict.fromkeys(given.seeds)), own))
     setups = {name: bench.setup(task) for name, task in loaded.items()}
@@ -125,9 +171,13 @@ def _named(names: Sequence[str], rows: Sequence[systems.System], table: Table) -
     """The rows of these names (a policy, or ``policy/budget``) among those that are run. Raises ValueError for a name that no row has."""
     known = {name for system in table.systems for name in (system.policy, system.name)}
     if set(names) - known:
-        raise ValueError(f"--own: no row is called {sorted(set(names) - known)}: choose from {', '.join(system.name for system in table.systems)}, or all")
+        raise ValueError(
+            f"--own: no row is called {sorted(set(names) - known)}: choose from {', '.join(system.name for system in table.systems)}, or all"
+        )
     controls = (*systems.CONTROLS, systems.BASELINE[0])
-    return [system.name for system in rows if {system.policy, system.name} & set(names) and system.policy not in controls]
+    return [
+        system.name for system in rows if {system.policy, system.name} & set(names) and system.policy not in controls
+    ]
 
 
 def load(table: Table, name: str, given: argparse.Namespace) -> tasks.Task:
@@ -139,7 +189,15 @@ def load(table: Table, name: str, given: argparse.Namespace) -> tasks.Task:
     return task
 
 
-def fill(table: Table, bench: runner.Bench, loaded: dict, planned: list[plan.Cell], store: Store, setups: dict, given: argparse.Namespace) -> int:
+def fill(
+    table: Table,
+    bench: runner.Bench,
+    loaded: dict,
+    planned: list[plan.Cell],
+    store: Store,
+    setups: dict,
+    given: argparse.Namespace,
+) -> int:
     """Run what is missing, in order; a cell that fails is named and passed over."""
     start, failed, tried = time.monotonic(), [], set()
     todo = plan.missing(planned, store, setups, given.steady)
@@ -184,7 +242,9 @@ def tune(bench: runner.Bench, loaded: dict, store: Store, minutes: float | None)
                 cell = runner.tune(bench, task, rate)
                 store.add(cell)
             if cell is not None:
-                say(f"{name} lr {rate:g}: {100 * cell['accuracy']:.2f} % of {cell['test_rows']} tuning rows, {cell['wall_s']:.0f} s")
+                say(
+                    f"{name} lr {rate:g}: {100 * cell['accuracy']:.2f} % of {cell['test_rows']} tuning rows, {cell['wall_s']:.0f} s"
+                )
     return 0
 
 

@@ -69,7 +69,9 @@ def at_wall_clock(rungs: Sequence[dict[str, Any]], wall_s: float, field: str = "
     return (1 - share) * scores_of(low) + share * scores_of(high)
 
 
-def ladder(policy: str, seed: int, cells: Sequence[dict[str, Any]], suffix: str = "", row: str | None = None) -> list[dict[str, Any]]:
+def ladder(
+    policy: str, seed: int, cells: Sequence[dict[str, Any]], suffix: str = "", row: str | None = None
+) -> list[dict[str, Any]]:
     """The rungs of a control: its cells whose budget is a share (and a suffix), those that were run for ``row``, and the cell that
     trained on everything."""
     shares = [f"{share:g}{suffix}" for share in (*LADDER, 1.0)]
@@ -100,7 +102,10 @@ def _row(dataset: str, policy: str, budget: str, members: list[dict], cells: lis
     members = sorted(members, key=lambda cell: cell["seed"])
     scores = np.stack([scores_of(cell) for cell in members])
     alone = policy in CONTROLS or (policy, budget) == BASELINE
-    name, full = f"{policy}/{budget}", [cell for cell in cells if (cell["policy"], cell["budget"], cell["controls"]) == (*BASELINE, None)]
+    name, full = (
+        f"{policy}/{budget}",
+        [cell for cell in cells if (cell["policy"], cell["budget"], cell["controls"]) == (*BASELINE, None)],
+    )
     own = {} if alone else {control: found for control in CONTROLS if (found := own_controls(control, name, cells))}
     alike = all(cell.get("epochs") == full[0].get("epochs") for cell in members) if full else True
     mine = {} if alone or not alike else ladder_controls(members, cells, name)
@@ -114,12 +119,16 @@ def own_controls(control: str, name: str, cells: Sequence[dict[str, Any]]) -> li
     return [cell for cell in cells if cell["controls"] == name and cell["policy"] == control]
 
 
-def ladder_controls(members: Sequence[dict[str, Any]], cells: Sequence[dict[str, Any]], name: str | None = None) -> dict[str, np.ndarray]:
+def ladder_controls(
+    members: Sequence[dict[str, Any]], cells: Sequence[dict[str, Any]], name: str | None = None
+) -> dict[str, np.ndarray]:
     """The controls read off the ladder, by their name: those that have a rung for each of the members' seeds. name: of the row, whose
     own controls are rungs too."""
     found = {}
     for policy in CONTROLS:
         ladders = [ladder(policy, member["seed"], cells, row=name) for member in members]
         if all(any(cell["policy"] == policy for cell in rungs) for rungs in ladders):
-            found[policy] = np.stack([at_wall_clock(rungs, member["wall_s"]) for rungs, member in zip(ladders, members, strict=True)])
+            found[policy] = np.stack(
+                [at_wall_clock(rungs, member["wall_s"]) for rungs, member in zip(ladders, members, strict=True)]
+            )
     return found

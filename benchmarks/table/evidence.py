@@ -33,7 +33,9 @@ class Evidence:
             if store.cells:
                 kind = "joint" if any("intent_accuracy" in cell for cell in store.cells.values()) else "main"
                 if kind in self.stores:
-                    raise ValueError(f"--beside: {folder} and a folder before it hold the same kind of table; give one of each")
+                    raise ValueError(
+                        f"--beside: {folder} and a folder before it hold the same kind of table; give one of each"
+                    )
                 self.stores[kind] = store
         self._rows: dict[tuple[str, str], dict[str, Row]] = {}
 
@@ -42,7 +44,11 @@ class Evidence:
         if dataset is None:
             raise Missing("the data set is not at hand")
         if kind not in self.stores:
-            raise Missing({"main": "needs --beside a folder of accuracy_time.py", "joint": "needs --beside a folder of joint.py"}[kind])
+            raise Missing(
+                {"main": "needs --beside a folder of accuracy_time.py", "joint": "needs --beside a folder of joint.py"}[
+                    kind
+                ]
+            )
         if (kind, dataset) not in self._rows:
             self._rows[kind, dataset] = {row.name: row for row in rows(self.stores[kind], dataset)}
         return self._rows[kind, dataset]
@@ -57,7 +63,11 @@ class Evidence:
         """The row of three stages with the highest AGOT, as the paper's tables show it; of those with its two gates and a warm-up of a given
         length, that train as all others do."""
         full = self.row("main", dataset, BASE)
-        found = [row for row in self.rows("main", dataset).values() if row.policy == "three_stage" and row.budget not in NOT_THE_PAPERS]
+        found = [
+            row
+            for row in self.rows("main", dataset).values()
+            if row.policy == "three_stage" and row.budget not in NOT_THE_PAPERS
+        ]
         seeds = max((len(row.cells) for row in found), default=0)
         found = [row for row in found if len(row.cells) == seeds]
         if not found:
@@ -75,7 +85,9 @@ class Evidence:
                 raise Missing(f"{row.dataset} random{suffix} was not run for seed {cell['seed']}")
             trained, ran = cell["backwarded"] / cell["seen"], [rung["backwarded"] / rung["seen"] for rung in rungs]
             if not 0.95 * min(ran) <= trained <= 1.05 * max(ran):
-                raise Missing(f"{row.name} trained on {100 * trained:.0f} %, and random{suffix} was run from {100 * min(ran):.0f} to {100 * max(ran):.0f} %")
+                raise Missing(
+                    f"{row.name} trained on {100 * trained:.0f} %, and random{suffix} was run from {100 * min(ran):.0f} to {100 * max(ran):.0f} %"
+                )
             out.append(at_wall_clock(rungs, max(cell["backwarded"], 1), "backwarded"))
         return np.stack(out)
 
@@ -90,7 +102,9 @@ def gap(row: Row, other: Row) -> tuple[float, float, float]:
     seeds = [cell["seed"] for cell in row.cells if cell["seed"] in {cell["seed"] for cell in other.cells}]
     if not seeds:
         raise Missing(f"{row.name} and {other.name} have no seed in common")
-    mine, others = (np.stack([scores_of(cell) for cell in part.cells if cell["seed"] in seeds]) for part in (row, other))
+    mine, others = (
+        np.stack([scores_of(cell) for cell in part.cells if cell["seed"] in seeds]) for part in (row, other)
+    )
     return tuple(100 * value for value in metrics.difference_interval(mine, others))
 
 

@@ -14,7 +14,9 @@ def marked(found: Sequence[Row]) -> tuple[list[str], str | None]:
     points = [(row.mean("wall_s"), row.accuracy[0]) for row in found]
     front = [found[i].name for i in metrics.pareto_front(points)]
     full = next(row for row in found if (row.policy, row.budget) == BASELINE)
-    scored = {row.name: agot(row, full) for row in found if row.policy not in CONTROLS and not row.budget.startswith("frozen")}
+    scored = {
+        row.name: agot(row, full) for row in found if row.policy not in CONTROLS and not row.budget.startswith("frozen")
+    }
     known = {name: value for name, value in scored.items() if value is not None}
     return front, max(known, key=known.__getitem__) if known else None
 

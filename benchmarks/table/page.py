@@ -106,7 +106,11 @@ def _quiet(cells: Sequence[dict[str, Any]]) -> str:
         return ""
     low, median = shares[0], shares[len(shares) // 2]
     said = f" Processor time over wall-clock x threads: {median:.2f} (median), {low:.2f} at least"
-    return said + ("." if low > 0.75 * median else "; **the machine was busy with other work at times: read times and controls with care**.")
+    return said + (
+        "."
+        if low > 0.75 * median
+        else "; **the machine was busy with other work at times: read times and controls with care**."
+    )
 
 
 def notes(found: Sequence[Row], store: Store) -> list[str]:
@@ -122,7 +126,11 @@ def notes(found: Sequence[Row], store: Store) -> list[str]:
             parts += [f"audited skips with a high loss {100 * wrong:.0f} %"] if wrong is not None else []
             parts += [f"predictor {100 * cost:.2f} % of the model's time an example"] if cost is not None else []
             said.append(f"- {row.name}: {', '.join(parts)}.")
-        said += [_gap_of_ladder(row, name, own, store) for name, own in row.own.items() if not any(cell.get("single") for cell in own)]
+        said += [
+            _gap_of_ladder(row, name, own, store)
+            for name, own in row.own.items()
+            if not any(cell.get("single") for cell in own)
+        ]
     return [*said, ""] if said else []
 
 

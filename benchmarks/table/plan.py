@@ -21,7 +21,14 @@ class Cell:
     controls: str | None = None
 
     def key(self, setup: str) -> Key:
-        return Key(self.dataset, self.system.policy, "=" if self.controls else self.system.budget, self.seed, self.controls, setup)
+        return Key(
+            self.dataset,
+            self.system.policy,
+            "=" if self.controls else self.system.budget,
+            self.seed,
+            self.controls,
+            setup,
+        )
 
     def settled(self, found: dict[str, Any] | None) -> bool:
         """Whether what was found is this cell: a policy whose defaults have changed since is run again."""
@@ -36,13 +43,17 @@ class Cell:
         return f"{self.dataset} {f'{self.system.policy} as {self.controls}' if self.controls else self.system.name} seed {self.seed}"
 
 
-def cells(datasets: Sequence[str], systems: Sequence[System], seeds: Sequence[int], own: Sequence[str] = ()) -> Iterator[Cell]:
+def cells(
+    datasets: Sequence[str], systems: Sequence[System], seeds: Sequence[int], own: Sequence[str] = ()
+) -> Iterator[Cell]:
     """All cells, the most useful first: the first seed of each data set with its controls, then the second seed, …
 
     own: names of rows (``policy/budget``) that get two controls of their own, run at the row's measured time.
     """
     controls = [policy for policy in CONTROLS if any(system.policy == policy for system in systems)]
-    ordered = sorted(systems, key=lambda system: ((system.policy, system.budget) != BASELINE, system.policy not in CONTROLS))
+    ordered = sorted(
+        systems, key=lambda system: ((system.policy, system.budget) != BASELINE, system.policy not in CONTROLS)
+    )
     for seed in seeds:
         for dataset in datasets:
             for system in ordered:
@@ -56,7 +67,11 @@ def missing(planned: Sequence[Cell], store: Store, setups: Mapping[str, str], st
     """The planned cells that are not in the store, or there with other settings of their policy, or whose run had less than
     ``steady`` of its processors. setups: digest a data set."""
     found = [(cell, store.get(cell.key(setups[cell.dataset]))) for cell in planned]
-    return [cell for cell, there in found if not cell.settled(there) or quiet(there) < steady or _of_another_run(cell, there, store)]
+    return [
+        cell
+        for cell, there in found
+        if not cell.settled(there) or quiet(there) < steady or _of_another_run(cell, there, store)
+    ]
 
 
 def _of_another_run(cell: Cell, there: dict[str, Any], store: Store) -> bool:

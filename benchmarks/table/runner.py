@@ -40,10 +40,22 @@ class Bench:
 
     def recipe(self, task: Task, system: System | None = None) -> Recipe:
         size = task.size
-        recipe = Recipe(text=task.text, label=task.label, epochs=size.epochs, batch_size=self.batch_size, lr=size.lr, precision=self.precision)
+        recipe = Recipe(
+            text=task.text,
+            label=task.label,
+            epochs=size.epochs,
+            batch_size=self.batch_size,
+            lr=size.lr,
+            precision=self.precision,
+        )
         if system is None:
             return recipe
-        return replace(recipe, granularity=system.granularity, batch_size=system.batch_size or self.batch_size, epochs=system.epochs or size.epochs)
+        return replace(
+            recipe,
+            granularity=system.granularity,
+            batch_size=system.batch_size or self.batch_size,
+            epochs=system.epochs or size.epochs,
+        )
 
     def setup(self, task: Task) -> str:
         """A digest of everything that must be equal for two cells to be compared."""
@@ -60,9 +72,12 @@ class Bench:
             tokenizer, model = encoder.pretrained(self.model, task.classes, seed, length)
             return tokenizer, model.to(self.device)
         names = task.text if isinstance(task.text, tuple) else (task.text,)
-        tokenizer = encoder.wordpiece([row[name] for name in names for row in task.train], vocab_size=1000, max_length=length)
-        return tokenizer, encoder.small_encoder(len(tokenizer), task.classes, hidden=32, layers=2, heads=2, max_length=length, seed=seed).to(self.device)
-
+        tokenizer = encoder.wordpiece(
+            [row[name] for name in names for row in task.train], vocab_size=1000, max_length=length
+        )
+        return tokenizer, encoder.small_encoder(
+            len(tokenizer), task.classes, hidden=32, layers=2, heads=2, max_length=length, seed=seed
+        ).to(self.device)
 
     def test(self, model, tokenizer, task: Task, recipe: Recipe) -> float:
         """Accuracy of a model on the reported split."""
@@ -74,7 +89,9 @@ class Bench:
 
     def run(self, fresh, tokenizer, system: System, policy, task: Task, recipe: Recipe, *, seed: int):
         """``(result, loader, what else was measured)``: a copy of the model trained under the system's policy, and tested."""
-        return *experiment.run(fresh, tokenizer, policy, task.train, task.test, recipe, seed=seed, score=system.scored), {}
+        return *experiment.run(
+            fresh, tokenizer, policy, task.train, task.test, recipe, seed=seed, score=system.scored
+        ), {}
 
 
 def run_cell(bench: Bench, task: Task, cell: Cell, store: Store, setup: str) -> dict[str, Any]:
@@ -129,7 +146,9 @@ def normed(cell: dict[str, Any], full: dict[str, Any]) -> dict[str, Any]:
     return out
 
 
-def measured(result: experiment.Result, loader, full: dict[str, Any] | None, epochs: int, *, frozen: bool) -> dict[str, Any]:
+def measured(
+    result: experiment.Result, loader, full: dict[str, Any] | None, epochs: int, *, frozen: bool
+) -> dict[str, Any]:
     """What a run measured. full: the cell that trained on everything, None where this is it."""
     scalars = result.scalars
     accuracy, low, high = metrics.accuracy_interval(result.correct)
@@ -137,7 +156,10 @@ def measured(result: experiment.Result, loader, full: dict[str, Any] | None, epo
             "frozen": frozen}  # fmt: skip
     counts = ("seen", "forwarded", "backwarded", "scored", "surveyed", "batches")
     cell |= {name: int(scalars.get(name, 0)) for name in counts}
-    cell |= {name: scalars.get(name, 0.0) for name in ("alpha_b", "alpha_fb", "t_f", "t_b", "loader_s", "predictor_s", "score_s", "survey_s", "hook_s")}
+    cell |= {
+        name: scalars.get(name, 0.0)
+        for name in ("alpha_b", "alpha_fb", "t_f", "t_b", "loader_s", "predictor_s", "score_s", "survey_s", "hook_s")
+    }
     cell |= normed(cell, full or cell)
     cell["stages"] = metrics.stage_shares(loader.ledger.stages, loader.total_examples * epochs)
     return cell | {name: scalars[name] for name in ("overlap", "false_skip_rate", "predictor_loss") if name in scalars}
@@ -160,7 +182,9 @@ def tune(bench: Bench, task: Task, rate: float, seed: int = 100) -> dict[str, An
     tokenizer, fresh = bench.make(task, seed)
     recipe = bench.recipe(task)
     everything = System(*BASELINE, lambda kind, _: kind())
-    result, *_ = bench.run(fresh, tokenizer, everything, everything.make(1), replace(task, test=task.tune), recipe, seed=seed)
+    result, *_ = bench.run(
+        fresh, tokenizer, everything, everything.make(1), replace(task, test=task.tune), recipe, seed=seed
+    )
     return described(bench, task, recipe) | {
         "dataset": f"tune:{task.name}", "policy": BASELINE[0], "budget": f"lr {rate:g}", "seed": seed, "accuracy": result.accuracy,
         "macro_f1": result.macro_f1, "wall_s": result.wall_s, "setup": bench.setup(task), "test_rows": len(task.tune),
@@ -193,7 +217,11 @@ def described_device(device: torch.device) -> str:
 def hardware() -> str:
     """The processor's name, as the system tells it."""
     try:
-        names = [line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+        names = [
+            line.split(":", 1)[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ]
         return f"{names[0]}, {len(names)} cores" if names else platform.processor()
     except OSError:
         return platform.processor() or sys.platform

@@ -125,7 +125,9 @@ class Store:
 
 def key_of(cell: dict[str, Any]) -> Key:
     controls = cell.setdefault("controls", None)
-    return Key(cell["dataset"], cell["policy"], "=" if controls else cell["budget"], cell["seed"], controls, cell["setup"])
+    return Key(
+        cell["dataset"], cell["policy"], "=" if controls else cell["budget"], cell["seed"], controls, cell["setup"]
+    )
 
 
 def packed(correct: Sequence[bool] | np.ndarray) -> str:

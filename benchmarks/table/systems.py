@@ -57,7 +57,9 @@ def _rows() -> list[System]:
 
     rows = [System(*BASELINE, plain)]
     rows += [keeping(control, keep) for control in CONTROLS for keep in LADDER]
-    rows += [System("fixed_threshold", f"{t:g}", lambda kind, _, t=t: kind(t), scored=True) for t in (0.1, 0.3, 0.5, 0.7)]
+    rows += [
+        System("fixed_threshold", f"{t:g}", lambda kind, _, t=t: kind(t), scored=True) for t in (0.1, 0.3, 0.5, 0.7)
+    ]
     rows += [
         System("auto_threshold", "default", plain, scored=True),
         System("three_stage", "example", plain),
@@ -73,7 +75,9 @@ def _rows() -> list[System]:
         System("static_el2n", "0.5", lambda kind, _: kind(0.5)),
         System("dynamic_el2n", "0.5", lambda kind, epochs: kind(0.5, tau=_full_passes(epochs), period=1)),
         System("dynamic_el2n", "0.2", lambda kind, epochs: kind(0.2, tau=_full_passes(epochs), period=1)),
-        System("infobatch", "default", lambda kind, epochs: kind(epochs=epochs if epochs > 2 else None)),  # of two passes it would prune none
+        System(
+            "infobatch", "default", lambda kind, epochs: kind(epochs=epochs if epochs > 2 else None)
+        ),  # of two passes it would prune none
         System("selective_backprop", "default", plain, scored=True),
         System("train_all", "frozen", plain, frozen=True),
         System("three_stage", "frozen", plain, frozen=True),
@@ -95,7 +99,9 @@ def choose(systems: Sequence[System], names: Iterable[str] | None, epochs: int =
     wanted = None if names is None else set(names)
     known = {system.policy for system in systems} | {system.name for system in systems}
     if wanted is not None and wanted - known:
-        raise ValueError(f"no row is called {sorted(wanted - known)}: choose from {', '.join(system.name for system in systems)}")
+        raise ValueError(
+            f"no row is called {sorted(wanted - known)}: choose from {', '.join(system.name for system in systems)}"
+        )
     always = {"/".join(BASELINE), *(control for control in CONTROLS)}
     rows, notes = [], []
     for system in systems:

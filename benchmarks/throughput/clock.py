@@ -37,13 +37,18 @@ def figure(values: Sequence[float], *, least: float | None = None, most: float |
 
 def rates(times: Mapping[str, Sequence[float]], amount: float | Mapping[str, float]) -> dict[str, dict]:
     """Amount a second of each contender; amount: of one call, or of one call of each."""
-    return {name: figure([(amount[name] if isinstance(amount, Mapping) else amount) / t for t in own]) for name, own in times.items()}
+    return {
+        name: figure([(amount[name] if isinstance(amount, Mapping) else amount) / t for t in own])
+        for name, own in times.items()
+    }
 
 
 def times_faster(times: Mapping[str, Sequence[float]], ours: str, aims: Mapping[str, float]) -> dict[str, dict]:
     """How many times longer than ``ours`` each other contender takes, from turn to turn; aims: by contender."""
     return {
-        f"times faster than {name}": figure(np.divide(own, times[ours]), least=aims.get(name)) for name, own in times.items() if name != ours
+        f"times faster than {name}": figure(np.divide(own, times[ours]), least=aims.get(name))
+        for name, own in times.items()
+        if name != ours
     }
 
 

@@ -33,7 +33,12 @@ class Corpus:
         """What the usual recipe makes of it: ``map`` the tokenizer over batches, drop the text."""
         tokenizer = self.tokenizer
         with quiet():
-            return self.raw.map(lambda rows: tokenizer(rows["text"], truncation=True), batched=True, remove_columns=["text"], load_from_cache_file=False)
+            return self.raw.map(
+                lambda rows: tokenizer(rows["text"], truncation=True),
+                batched=True,
+                remove_columns=["text"],
+                load_from_cache_file=False,
+            )
 
     @cached_property
     def texts(self) -> list[str]:
@@ -54,7 +59,9 @@ class Corpus:
     def repeated(self, rows: int) -> Corpus:
         """Its rows over and over until there are ``rows``, each in memory of its own."""
         whole = datasets.concatenate_datasets([self.raw] * -(-rows // len(self)))
-        return Corpus(self.name, Dataset(whole.data.table.slice(0, rows).combine_chunks()), self.tokenizer, self.classes)
+        return Corpus(
+            self.name, Dataset(whole.data.table.slice(0, rows).combine_chunks()), self.tokenizer, self.classes
+        )
 
 
 @contextmanager
@@ -89,7 +96,9 @@ def corpora(data: str | None, model: str | None, rows: int | None) -> list[Corpu
             renamed = {old: new for old, new in ((task.text[0], "text"), (task.label, "label")) if old != new}
             found[folder.name] = (task.train.rename_columns(renamed), len(task.classes))
     if model is None:
-        tokenizer = encoder.wordpiece([text for raw, _ in found.values() for text in raw["text"]], vocab_size=8000, max_length=128)
+        tokenizer = encoder.wordpiece(
+            [text for raw, _ in found.values() for text in raw["text"]], vocab_size=8000, max_length=128
+        )
     else:
         from transformers import AutoTokenizer
 

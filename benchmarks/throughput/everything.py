@@ -14,7 +14,11 @@ from benchmarks.throughput.clock import figure, interleaved, rates, times_faster
 from benchmarks.throughput.corpus import Corpus
 from filterloader import FilteringDataLoader, TrainAll
 
-COLLATOR, HABIT, BULK = "DataLoader + DataCollatorWithPadding", "DataLoader + tokenizer in collate_fn", "the tokenizer, all in one call"
+COLLATOR, HABIT, BULK = (
+    "DataLoader + DataCollatorWithPadding",
+    "DataLoader + tokenizer in collate_fn",
+    "the tokenizer, all in one call",
+)
 _AWAKE = 3  # batches drawn before the clock: workers have started, kernels are compiled
 
 
@@ -70,13 +74,19 @@ def raw(corpus: Corpus, *, batch: int, workers: int, repeats: int, pin: bool = F
     ours = FilteringDataLoader(corpus.raw, tokenizer=tokenizer, policy=TrainAll(), **arguments(batch, workers, pin=pin))
     theirs = DataLoader(corpus.raw, collate_fn=InCollate(tokenizer), **arguments(batch, workers, pin=pin))
     wake(ours, theirs)
-    contenders = {"ours": lambda: drain(ours), HABIT: lambda: drain(theirs), BULK: lambda: bulk.encode_batch_fast(texts)}
+    contenders = {
+        "ours": lambda: drain(ours),
+        HABIT: lambda: drain(theirs),
+        BULK: lambda: bulk.encode_batch_fast(texts),
+    }
     times = interleaved(contenders, repeats)
     checked = same_batches(ours, theirs)
     same_rows(rows_of(ours), (tuple(one.ids) for one in bulk.encode_batch_fast(texts)))
     figures = times_faster(times, "ours", {HABIT: 3})
     del figures[f"times faster than {BULK}"]
-    figures["time over the tokenizer's in one call"] = figure([a / b for a, b in zip(times["ours"], times[BULK], strict=True)], most=1.2)
+    figures["time over the tokenizer's in one call"] = figure(
+        [a / b for a, b in zip(times["ours"], times[BULK], strict=True)], most=1.2
+    )
     yield {
         "work": "TrainAll, raw text", "data": corpus.name, "batch": batch, "workers": workers, "rows": len(corpus),
         "unit": "rows/s", "rate": rates(times, len(corpus)), "figures": figures, "checked": checked,

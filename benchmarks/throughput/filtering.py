@@ -52,7 +52,9 @@ class TokensAndWords:
         self.table, self.words = arrow_table(corpus.raw), WordFeatures()
 
     def __call__(self, candidates: Candidates) -> Bag:
-        return self.words(Candidates(n=len(candidates), texts=(self.table.gather(candidates.example_ids, ("text",)).columns["text"],)))
+        return self.words(
+            Candidates(n=len(candidates), texts=(self.table.gather(candidates.example_ids, ("text",)).columns["text"],))
+        )
 
 
 class ThenScreen(InCollate):
@@ -82,10 +84,14 @@ def prepared(corpus: Corpus, keep: float = KEEP) -> Band:
     return Band(predictor, float(ranked[start]), float(ranked[start + size]))
 
 
-def loaders(corpus: Corpus, policy: Band, batch: int, *, pin: bool = False) -> tuple[FilteringDataLoader, FilteringDataLoader]:
+def loaders(
+    corpus: Corpus, policy: Band, batch: int, *, pin: bool = False
+) -> tuple[FilteringDataLoader, FilteringDataLoader]:
     """Ours: words first. And the same loader that tokenizes first."""
     return tuple(
-        FilteringDataLoader(corpus.raw, tokenizer=corpus.tokenizer, policy=policy, features=features, **arguments(batch, 0, pin=pin))
+        FilteringDataLoader(
+            corpus.raw, tokenizer=corpus.tokenizer, policy=policy, features=features, **arguments(batch, 0, pin=pin)
+        )
         for features in ("words", TokensAndWords(corpus))
     )
 
@@ -96,7 +102,9 @@ def kept_words(corpus: Corpus, *, batch: int, repeats: int, pin: bool = False) -
     ours, first = loaders(corpus, policy, batch, pin=pin)
     habit = DataLoader(corpus.raw, collate_fn=ThenScreen(corpus.tokenizer, policy), **arguments(batch, 0, pin=pin))
     wake(ours, first, habit)
-    times = interleaved({"ours": lambda: drain(ours), FIRST: lambda: drain(first), HABIT: lambda: drain(habit)}, repeats)
+    times = interleaved(
+        {"ours": lambda: drain(ours), FIRST: lambda: drain(first), HABIT: lambda: drain(habit)}, repeats
+    )
     kept = same_survivors(policy, ours, first)
     same_rows(rows_of(ours), rows_of(habit))
     counts = ours.ledger.scalars()

@@ -43,10 +43,14 @@ def feeds(corpus: Corpus, batch: int) -> dict[str, Any]:
     made = {
         "ours, tokenized": FilteringDataLoader(corpus.tokenized, tokenizer=tokenizer, policy=TrainAll(), **how(0)),
         "DataLoader, tokenized": DataLoader(corpus.tokenized, collate_fn=DataCollatorWithPadding(tokenizer), **how(0)),
-        "DataLoader, tokenized, 2 workers": DataLoader(corpus.tokenized, collate_fn=DataCollatorWithPadding(tokenizer), **how(2)),
+        "DataLoader, tokenized, 2 workers": DataLoader(
+            corpus.tokenized, collate_fn=DataCollatorWithPadding(tokenizer), **how(2)
+        ),
         "ours, raw text": FilteringDataLoader(corpus.raw, tokenizer=tokenizer, policy=TrainAll(), **how(0)),
         "DataLoader, raw text, 2 workers": DataLoader(corpus.raw, collate_fn=InCollate(tokenizer), **how(2)),
-        "ours, filter stage, words, forward gate only": FilteringDataLoader(corpus.raw, policy=band, **filtering, **how(0)),
+        "ours, filter stage, words, forward gate only": FilteringDataLoader(
+            corpus.raw, policy=band, **filtering, **how(0)
+        ),
         "ours, filter stage, words, both gates": FilteringDataLoader(
             corpus.raw, policy=Judging(band.predictor, band.low, band.high), **filtering, **how(0)
         ),
@@ -60,7 +64,10 @@ def fed(corpus: Corpus, model: str | None, *, batch: int, repeats: int) -> Itera
     net = fresh_model(corpus, model, "cuda").train()
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-5, fused=True)
     sources = feeds(corpus, batch)
-    steps = {name: partial(train, net, optimizer, endless(source), getattr(source, "hook", None)) for name, source in sources.items()}
+    steps = {
+        name: partial(train, net, optimizer, endless(source), getattr(source, "hook", None))
+        for name, source in sources.items()
+    }
     for step in steps.values():
         step(WARM)
     times = interleaved({name: partial(step, STEPS) for name, step in steps.items()}, repeats)
@@ -107,7 +114,11 @@ def profiled(step: Callable[[int], None], steps: int) -> tuple[float, Counter]:
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as found:
         step(steps)
     events = found.events()
-    on_gpu = [event for event in events if event.device_type.name == "CUDA" and not getattr(event, "is_user_annotation", False)]
+    on_gpu = [
+        event
+        for event in events
+        if event.device_type.name == "CUDA" and not getattr(event, "is_user_annotation", False)
+    ]
     waits = Counter(event.name for event in events if event.name in WAITS)
     waits["cudaDeviceSynchronize"] = max(waits["cudaDeviceSynchronize"] - 1, 0)
     busy = union((event.time_range.start, event.time_range.end) for event in on_gpu) / 1e6

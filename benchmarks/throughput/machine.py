@@ -9,7 +9,18 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-LIBRARIES = ("torch", "transformers", "tokenizers", "datasets", "pyarrow", "numpy", "scipy", "numba", "scikit-learn", "river")
+LIBRARIES = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "datasets",
+    "pyarrow",
+    "numpy",
+    "scipy",
+    "numba",
+    "scikit-learn",
+    "river",
+)
 
 
 def hardware(*names: str, threads: int = 1) -> dict:

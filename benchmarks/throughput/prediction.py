@@ -15,7 +15,9 @@ _OTHERS = ("ours calibrated", "floor")
 def predicted(corpus: Corpus, *, batch: int, repeats: int) -> Iterator[dict]:
     """Predict and update of both models, call included."""
     ids = corpus.tokenized.with_format("arrow")[:]["input_ids"].to_pylist()
-    for line in bench.measure(ids, (corpus.labels > 0).astype(int), len(corpus.tokenizer), repeats, sizes=(batch,), leasts=(1,)):
+    for line in bench.measure(
+        ids, (corpus.labels > 0).astype(int), len(corpus.tokenizer), repeats, sizes=(batch,), leasts=(1,)
+    ):
         times = line["us a repeat"]
         rivals = {name: own for name, own in times.items() if name not in _OTHERS}
         yield {

@@ -25,7 +25,12 @@ def profiles(corpus: Corpus, batch: int) -> Iterator[tuple[str, int, list[dict]]
     theirs = DataLoader(corpus.tokenized, collate_fn=DataCollatorWithPadding(tokenizer), **arguments(batch, 0))
     raw = FilteringDataLoader(corpus.raw, tokenizer=tokenizer, text="text", policy=TrainAll(), **arguments(batch, 0))
     ours, _ = loaders(corpus, prepared(corpus), batch)
-    for title, loader in (("TrainAll, tokenized", everything), (COLLATOR, theirs), ("TrainAll, raw text", raw), ("filter stage, words, raw text", ours)):
+    for title, loader in (
+        ("TrainAll, tokenized", everything),
+        (COLLATOR, theirs),
+        ("TrainAll, raw text", raw),
+        ("filter stage, words, raw text", ours),
+    ):
         wake(loader)
         yield title, sum(1 for _ in loader), top(lambda loader=loader: drain(loader))
 
@@ -41,7 +46,13 @@ def top(run: Callable, most: int = TOP) -> list[dict]:
     whole = sum(own for _, _, own, _, _ in stats.values())
     rows = sorted(stats.items(), key=lambda item: -item[1][2])[:most]
     return [
-        {"function": _name(*where), "calls": calls, "own_s": round(own, 4), "with_calls_s": round(all_, 4), "share": round(100 * own / whole, 1)}
+        {
+            "function": _name(*where),
+            "calls": calls,
+            "own_s": round(own, 4),
+            "with_calls_s": round(all_, 4),
+            "share": round(100 * own / whole, 1),
+        }
         for where, (_, calls, own, all_, _) in rows
     ]
 

@@ -74,7 +74,17 @@ def started(corpus: Corpus, *, repeats: int, cold: int = 1) -> Iterator[dict]:
 
 
 def _line(work: str, corpus: Corpus, figures: dict, checked: str) -> dict:
-    return {"work": work, "data": corpus.name, "batch": 32, "workers": 0, "rows": ROWS, "unit": "s", "rate": {}, "figures": figures, "checked": checked}
+    return {
+        "work": work,
+        "data": corpus.name,
+        "batch": 32,
+        "workers": 0,
+        "rows": ROWS,
+        "unit": "s",
+        "rate": {},
+        "figures": figures,
+        "checked": checked,
+    }
 
 
 def _fresh(code: str, *arguments: str, **environment: str) -> dict:

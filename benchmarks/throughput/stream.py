@@ -18,10 +18,14 @@ LENGTHS = (10_000, 100_000, 1_000_000)
 def lengthened(corpus: Corpus, *, batch: int, repeats: int, lengths: tuple[int, ...] = LENGTHS) -> Iterator[dict]:
     """Nanoseconds a row and growth of memory over one pass, shuffled, for streams of each of ``lengths`` rows."""
     tokens = Corpus(corpus.name, corpus.tokenized, corpus.tokenizer, corpus.classes)
-    for work, rows, policy in (("TrainAll, tokenized", tokens, None), ("filter stage, words, raw text", corpus, prepared(corpus))):
+    for work, rows, policy in (
+        ("TrainAll, tokenized", tokens, None),
+        ("filter stage, words, raw text", corpus, prepared(corpus)),
+    ):
         how = {"policy": TrainAll()} if policy is None else {"policy": policy, "features": "words"}
         streams = {
-            n: FilteringDataLoader(rows.repeated(n).raw, tokenizer=corpus.tokenizer, **how, **arguments(batch, 0)) for n in lengths
+            n: FilteringDataLoader(rows.repeated(n).raw, tokenizer=corpus.tokenizer, **how, **arguments(batch, 0))
+            for n in lengths
         }
         grown, before = {}, {}
         for n in lengths:  # first of all, so that nobody has left memory to use again
@@ -38,7 +42,9 @@ def lengthened(corpus: Corpus, *, batch: int, repeats: int, lengths: tuple[int, 
         for n in lengths:
             after = streams[n].ledger.scalars()
             seen, forwarded = (int(after[name] - before[n][name]) for name in ("seen", "forwarded"))
-            assert (seen, forwarded) == (repeats * n, drained[n]), f"{n} rows: {seen} were seen, {forwarded} let through, {drained[n]} came out"
+            assert (seen, forwarded) == (repeats * n, drained[n]), (
+                f"{n} rows: {seen} were seen, {forwarded} let through, {drained[n]} came out"
+            )
             assert forwarded == seen or policy is not None, f"{forwarded} rows of {seen} came out"
             growth = [a / b for a, b in zip(times[str(n)], times[str(lengths[0])], strict=True)]
             yield {

@@ -23,8 +23,9 @@ def said(line: dict) -> Iterator[str]:
 def markdown(lines: Iterable[dict]) -> Iterator[str]:
     """The whole table, a line for each figure; results that did not run are listed below it."""
     head, *lines = lines
-    yield f"{head['cpu']}, {head['cores']} cores, {head['threads used']} thread(s) a process; {head['date']}; commit {head['commit']}; " + ", ".join(
-        f"{name} {head[name]}" for name in ("python", *head["libraries"]) if name in head
+    yield (
+        f"{head['cpu']}, {head['cores']} cores, {head['threads used']} thread(s) a process; {head['date']}; commit {head['commit']}; "
+        + ", ".join(f"{name} {head[name]}" for name in ("python", *head["libraries"]) if name in head)
     )
     yield ""
     yield "| " + " | ".join(_COLUMNS) + " |"

@@ -27,11 +27,17 @@ def _three_stage(features: str | None = None, **settings: Any) -> ThreeStage:
     return policy
 
 
-RUNS: dict[str, tuple[str, Callable[[], Any], str | None]] = {  # name: granularity, policy, and the run on everything to compare with
+RUNS: dict[
+    str, tuple[str, Callable[[], Any], str | None]
+] = {  # name: granularity, policy, and the run on everything to compare with
     "TrainAll": ("example", TrainAll, None),
     "three stages, raw text": ("example", _three_stage, "TrainAll"),
     "three stages, words": ("example", lambda: _three_stage("words*label"), "TrainAll"),
-    "three stages, words, forward gate only": ("example", lambda: _three_stage("words*label", backward_gate=False), "TrainAll"),
+    "three stages, words, forward gate only": (
+        "example",
+        lambda: _three_stage("words*label", backward_gate=False),
+        "TrainAll",
+    ),
     "TrainAll, batch granularity": ("batch", TrainAll, None),
     "three stages, batch granularity": ("batch", _three_stage, "TrainAll, batch granularity"),
 }
@@ -46,7 +52,9 @@ def fresh_model(corpus: Corpus, model: str | None, device: str) -> Any:
     return made.to(device)
 
 
-def trained(corpus: Corpus, model: str | None, *, batch: int, repeats: int, device: str = "cpu", runs: dict | None = None) -> Iterator[dict]:
+def trained(
+    corpus: Corpus, model: str | None, *, batch: int, repeats: int, device: str = "cpu", runs: dict | None = None
+) -> Iterator[dict]:
     """One pass of each of ``runs``: the loader's share of the time, and the measured over the modelled T_norm."""
     runs = RUNS if runs is None else runs
     fresh, rows = fresh_model(corpus, model, device), corpus.raw
@@ -81,13 +89,23 @@ def figures(own: list[dict], whole: list[dict] | None) -> dict[str, dict]:
     Modelled: the paper's formula with the shares of the filtered run and the time of a forward and a backward pass in the run on
     everything. The paper counts a skipped backward pass as saved though its batch is run back for the others; "as run" does not.
     """
-    found = {"overhead, % of model time": figure([100 * s["overhead_s"] / (s["forward_s"] + s["backward_s"]) for s in own], most=1)}
+    found = {
+        "overhead, % of model time": figure(
+            [100 * s["overhead_s"] / (s["forward_s"] + s["backward_s"]) for s in own], most=1
+        )
+    }
     found["overhead, % of the run"] = figure([100 * s["overhead_s"] / s["run_s"] for s in own])
     if whole is None:
         return found
     measured = [a["run_s"] / b["run_s"] for a, b in zip(own, whole, strict=True)]
-    modelled = [metrics.modelled_t_norm(a["alpha_b"], a["alpha_fb"], b["t_f"], b["t_b"]) for a, b in zip(own, whole, strict=True)]
-    as_run = [metrics.modelled_t_norm(_only_forward(a), a["alpha_fb"], b["t_f"], b["t_b"]) for a, b in zip(own, whole, strict=True)]
+    modelled = [
+        metrics.modelled_t_norm(a["alpha_b"], a["alpha_fb"], b["t_f"], b["t_b"])
+        for a, b in zip(own, whole, strict=True)
+    ]
+    as_run = [
+        metrics.modelled_t_norm(_only_forward(a), a["alpha_fb"], b["t_f"], b["t_b"])
+        for a, b in zip(own, whole, strict=True)
+    ]
     return found | {
         "T_norm measured": figure(measured),
         "T_norm modelled": figure(modelled),
@@ -103,7 +121,9 @@ def _only_forward(scalars: dict) -> float:
 
 def consistent(name: str, scalars: list[dict], rows: int, *, everything: bool) -> None:
     """Repeats of a run decide alike, and nothing is lost, or AssertionError."""
-    counts = [{key: one[key] for key in ("seen", "screened_out", "forwarded", "backwarded", "reports")} for one in scalars]
+    counts = [
+        {key: one[key] for key in ("seen", "screened_out", "forwarded", "backwarded", "reports")} for one in scalars
+    ]
     assert all(count == counts[0] for count in counts), f"{name}: repeats differ: {counts}"
     first = counts[0]
     assert first["seen"] == rows == first["screened_out"] + first["forwarded"], f"{name}: {rows} rows, but {first}"

@@ -112,7 +112,9 @@ class Candidates:
                 held[name] = _take(held[name], index)
         if self.columns:
             held["columns"] = {
-                name: Ragged(_take(column, index).values, new.tokens.offsets) if self._like_tokens(column) else _take(column, index)
+                name: Ragged(_take(column, index).values, new.tokens.offsets)
+                if self._like_tokens(column)
+                else _take(column, index)
                 for name, column in self.columns.items()
             }
         if self.rows is not None:
@@ -126,9 +128,15 @@ class Candidates:
         columns = {}
         for name, column in self.columns.items():
             alike = self._like_tokens(column)
-            columns[name] = map(Ragged, _cut_values(column, bounds), [part.offsets for part in fields["tokens"]]) if alike else _cut(column, bounds)
+            columns[name] = (
+                map(Ragged, _cut_values(column, bounds), [part.offsets for part in fields["tokens"]])
+                if alike
+                else _cut(column, bounds)
+            )
         fields["n"] = lengths
-        fields["columns"] = [dict(zip(columns, pieces)) for pieces in zip(*columns.values())] if columns else [{} for _ in lengths]
+        fields["columns"] = (
+            [dict(zip(columns, pieces)) for pieces in zip(*columns.values())] if columns else [{} for _ in lengths]
+        )
         if self.rows is not None:
             fields["rows"] = [self.rows[start:stop] for start, stop in bounds]
         parts = []
@@ -194,17 +202,27 @@ class Candidates:
     def state_dict(self) -> dict[str, Any]:
         """Everything as plain containers, arrays and the user's rows; ``batch`` only where there are no rows to make it of again."""
         state = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "batch" or self.rows is None}
-        return {**state, "columns": {name: _plain(column) for name, column in self.columns.items()},
-                "tokens": _plain(self.tokens), "bag": _plain(self.bag),
-                "texts": None if self.texts is None else [_plain(text.compact()) for text in self.texts]}
+        return {
+            **state,
+            "columns": {name: _plain(column) for name, column in self.columns.items()},
+            "tokens": _plain(self.tokens),
+            "bag": _plain(self.bag),
+            "texts": None if self.texts is None else [_plain(text.compact()) for text in self.texts],
+        }
 
     @staticmethod
     def from_state(state: dict[str, Any]) -> Candidates:
         columns = {name: Ragged(*c) if isinstance(c, list) else c for name, c in state["columns"].items()}
         tokens, bag, texts = state["tokens"], state["bag"], state.get("texts")
-        return Candidates(**{**state, "columns": columns, "tokens": None if tokens is None else Ragged(*tokens),
-                             "bag": None if bag is None else Bag(*bag),
-                             "texts": None if texts is None else tuple(Ragged(*text) for text in texts)})
+        return Candidates(
+            **{
+                **state,
+                "columns": columns,
+                "tokens": None if tokens is None else Ragged(*tokens),
+                "bag": None if bag is None else Bag(*bag),
+                "texts": None if texts is None else tuple(Ragged(*text) for text in texts),
+            }
+        )
 
 
 _PER_CANDIDATE = ("labels", "tokens", "texts", "bag", "sizes", "positions", "example_ids", "weights", "judged")
@@ -256,7 +274,9 @@ def _concat(name, parts):
         return np.concatenate(parts)
     if type(parts[0]) is tuple:
         if any(len(part) != len(parts[0]) for part in parts):
-            raise ValueError(f"the rows of the stream differ: some have one column of {name!r}, others two; give every row the same")
+            raise ValueError(
+                f"the rows of the stream differ: some have one column of {name!r}, others two; give every row the same"
+            )
         return tuple(_join(column) for column in zip(*parts, strict=True))
     return _join(parts)
 

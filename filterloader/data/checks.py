@@ -23,7 +23,12 @@ def whole(name: str, value: Any, *, low: int = 1) -> int:
 
 def real(name: str, value: Any) -> float:
     """``value`` as a finite float; raises ValueError that says so."""
-    if not isinstance(value, Real) or isinstance(value, bool) or value != value or value in (float("inf"), -float("inf")):
+    if (
+        not isinstance(value, Real)
+        or isinstance(value, bool)
+        or value != value
+        or value in (float("inf"), -float("inf"))
+    ):
         raise ValueError(f"{name} must be a finite number, got {value!r}")
     return float(value)
 
@@ -43,4 +48,6 @@ def paste(thing: Any, *names: str) -> str:
 def check_same(what: str, saved: Any, own: Any) -> None:
     """Raise ValueError where a saved state belongs to something configured otherwise."""
     if saved != own:
-        raise ValueError(f"the saved state is of {what}={saved!r}, this one has {what}={own!r}; build it with the saved setting")
+        raise ValueError(
+            f"the saved state is of {what}={saved!r}, this one has {what}={own!r}; build it with the saved setting"
+        )

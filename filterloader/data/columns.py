@@ -38,7 +38,9 @@ class ArrowTable:
         self._order = None if order is None else _numbers(order)
         self._size = table.num_rows if order is None else len(order)
         self._columns = {name: column for name in self.names if (column := _column(table.column(name))) is not None}
-        self.strings = tuple(name for name, column in self._columns.items() if isinstance(column, _Lists) and column.text)
+        self.strings = tuple(
+            name for name, column in self._columns.items() if isinstance(column, _Lists) and column.text
+        )
 
     def __len__(self) -> int:
         return self._size
@@ -51,7 +53,9 @@ class ArrowTable:
         size = len(self)
         if index.size and (index.min() < -size or index.max() >= size):
             wrong = index[(index < -size) | (index >= size)][0]
-            raise IndexError(f"row {wrong} was asked for, and the data set has {size}; a sampler must draw numbers from 0 to {size - 1}")
+            raise IndexError(
+                f"row {wrong} was asked for, and the data set has {size}; a sampler must draw numbers from 0 to {size - 1}"
+            )
         index = np.where(index < 0, index + size, index) if index.size and index.min() < 0 else index
         if self._order is not None:
             index = self._order.take(*self._order.locate(index)).astype(np.int64)
@@ -106,12 +110,16 @@ def arrow_stream(dataset: Any, size: int, *, drop_last: bool) -> Any:
         return None
     if getattr(dataset, "_distributed", None) is not None:  # rows are dealt out among the ranks one by one
         return None
-    if getattr(dataset, "_starting_state_dict", None) is not None:  # it goes on where another stopped, which tables of it would not
+    if (
+        getattr(dataset, "_starting_state_dict", None) is not None
+    ):  # it goes on where another stopped, which tables of it would not
         return None
     how, source = getattr(dataset, "_formatting", None), getattr(dataset, "_ex_iterable", None)
     if how is not None and (how.format_type not in _FORMATS or getattr(how, "format_kwargs", None)):
         return None
-    if getattr(source, "iter_arrow", None) is None or not all(_is_plain(feature) for feature in dataset.features.values()):
+    if getattr(source, "iter_arrow", None) is None or not all(
+        _is_plain(feature) for feature in dataset.features.values()
+    ):
         return None
     tables = dataset.with_format("arrow").batch(size, drop_last_batch=drop_last)
     tables.set_epoch(dataset.epoch)
@@ -129,7 +137,9 @@ def piece(rows: Any) -> ArrowTable | None:
 def _is_plain(feature: Any) -> bool:
     """Whether a feature of ``datasets`` is a number, a string, or a list of such."""
     kind = type(feature).__name__
-    return kind in ("Value", "ClassLabel") or (kind in ("List", "LargeList", "Sequence") and type(feature.feature).__name__ == "Value")
+    return kind in ("Value", "ClassLabel") or (
+        kind in ("List", "LargeList", "Sequence") and type(feature.feature).__name__ == "Value"
+    )
 
 
 class _Chunks:
@@ -176,7 +186,11 @@ class _Lists(_Chunks):
             self.sizes = np.array([len(chunk.values) for chunk in chunks], np.int64)
 
     def take(self, chunks: np.ndarray, rows: np.ndarray) -> Ragged:
-        return Ragged(*kernel.gather_lists(chunks, rows, self.ends, self.lengths, self.values, self.sizes, self.end_like, self.like))
+        return Ragged(
+            *kernel.gather_lists(
+                chunks, rows, self.ends, self.lengths, self.values, self.sizes, self.end_like, self.like
+            )
+        )
 
 
 def _address(array: Any, itemsize: int) -> int:

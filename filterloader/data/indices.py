@@ -129,5 +129,7 @@ def draws_at_once(sampler: Any) -> bool:
     if type(sampler) is BatchSampler:
         return not isinstance(sampler.sampler, BatchSampler) and draws_at_once(sampler.sampler)
     if type(sampler) is RandomSampler:
-        return sampler.generator is None or (not sampler.replacement and sampler.num_samples <= len(sampler.data_source))
+        return sampler.generator is None or (
+            not sampler.replacement and sampler.num_samples <= len(sampler.data_source)
+        )
     return type(sampler) in (SequentialSampler, SubsetRandomSampler, WeightedRandomSampler, DistributedSampler)

@@ -10,7 +10,10 @@ from torch.utils.data import DataLoader
 
 def generators_of(reference: DataLoader) -> list[torch.Generator]:
     """Every generator of the user's that a pass draws from, each once."""
-    found, holder = [reference.generator], reference.sampler if reference.batch_sampler is None else reference.batch_sampler
+    found, holder = (
+        [reference.generator],
+        reference.sampler if reference.batch_sampler is None else reference.batch_sampler,
+    )
     while holder is not None:
         found.append(getattr(holder, "generator", None))
         holder = getattr(holder, "sampler", None)

@@ -72,7 +72,9 @@ class Reader:
             return None
         label, strings = self._label_of(table.names), table.strings
         labels = () if label is None else (label,)
-        if any(name not in table or name in strings for name in labels) or (label is None and self.label not in (None, "label")):
+        if any(name not in table or name in strings for name in labels) or (
+            label is None and self.label not in (None, "label")
+        ):
             return None  # the rows will say what is wrong
         texts = self.texts if set(self.texts) <= set(strings) else None
         if self._raw(table.names):
@@ -98,7 +100,15 @@ class Reader:
 
     def _label_of(self, names: Collection[str]) -> Any:
         """The label column among ``names``, None where there is none."""
-        return None if self.label is None else self.label if self.label in names else "labels" if "labels" in names else None
+        return (
+            None
+            if self.label is None
+            else self.label
+            if self.label in names
+            else "labels"
+            if "labels" in names
+            else None
+        )
 
     def _gathered(self, found: Gathered) -> Candidates:
         columns = dict(found.columns)
@@ -115,13 +125,23 @@ class Reader:
             if not isinstance(column, Ragged):
                 columns[name] = _narrow(name, column)
             elif isinstance(like, Ragged) and np.array_equal(column.offsets, like.offsets):
-                columns[name] = Ragged(column.values, like.offsets)  # one array, so that what is known of one is known of all
+                columns[name] = Ragged(
+                    column.values, like.offsets
+                )  # one array, so that what is known of one is known of all
         return self._assemble(found.n, columns, labels, tuple(texts) or None)
 
     def _assemble(self, n: int, columns: dict, labels: Any, texts: tuple | None) -> Candidates:
         tokens = columns.pop("input_ids") if "input_ids" in columns else None
-        if not (isinstance(tokens, Ragged) and tokens.values.dtype.kind in "iu" or (tokens is None and texts is not None)):
-            kind = f"{tokens.values.dtype} lists" if isinstance(tokens, Ragged) else "no lists of numbers" if tokens is None else f"single {tokens.dtype}"
+        if not (
+            isinstance(tokens, Ragged) and tokens.values.dtype.kind in "iu" or (tokens is None and texts is not None)
+        ):
+            kind = (
+                f"{tokens.values.dtype} lists"
+                if isinstance(tokens, Ragged)
+                else "no lists of numbers"
+                if tokens is None
+                else f"single {tokens.dtype}"
+            )
             raise ValueError(f"input_ids must hold a list of whole numbers in each row, got {kind}")
         columns = {name: column for name, column in columns.items() if column is not None}
         if labels is not None:
@@ -182,18 +202,29 @@ class Reader:
 
     def tokenized(self, candidates: Candidates) -> Candidates:
         """The same candidates with tokens in place of texts, all tokenized in one call; unchanged where nothing is to be done."""
-        if candidates.tokens is not None or candidates.texts is None or candidates.rows is not None or candidates.batch is not None:
+        if (
+            candidates.tokens is not None
+            or candidates.texts is None
+            or candidates.rows is not None
+            or candidates.batch is not None
+        ):
             return candidates
         columns = self._encode([utf8.decode(text) for text in candidates.texts])
-        return replace(candidates, texts=None, tokens=columns.pop("input_ids"), columns={**columns, **candidates.columns})
+        return replace(
+            candidates, texts=None, tokens=columns.pop("input_ids"), columns={**columns, **candidates.columns}
+        )
 
     def _encode(self, texts: list[list[str]]) -> dict[str, Ragged]:
         """One or two columns of text as token columns, by the cheapest way to the same ids."""
         if not texts[0]:
-            return {"input_ids": _ragged([], np.int64)} | ({"token_type_ids": _ragged([], np.int64)} if self._segments else {})
+            return {"input_ids": _ragged([], np.int64)} | (
+                {"token_type_ids": _ragged([], np.int64)} if self._segments else {}
+            )
         try:
             if self._bulk is None:
-                columns = self.tokenizer(*texts, truncation=self._limit is not None, padding=False, return_attention_mask=False)
+                columns = self.tokenizer(
+                    *texts, truncation=self._limit is not None, padding=False, return_attention_mask=False
+                )
                 return {name: _ragged(values, np.int64) for name, values in columns.items()}
             encoded = self._bulk.encode_batch_fast(texts[0] if len(texts) == 1 else list(zip(*texts, strict=True)))
         except (TypeError, UnicodeEncodeError):
@@ -202,7 +233,9 @@ class Reader:
             raise
         columns = {"input_ids": _ragged([one.ids for one in encoded], np.int64)}
         if self._segments and self._one_segment:
-            columns["token_type_ids"] = Ragged(np.zeros(columns["input_ids"].values.size, np.int64), columns["input_ids"].offsets)
+            columns["token_type_ids"] = Ragged(
+                np.zeros(columns["input_ids"].values.size, np.int64), columns["input_ids"].offsets
+            )
         elif self._segments:
             columns["token_type_ids"] = _ragged([one.type_ids for one in encoded], np.int64)
         return columns
@@ -280,7 +313,11 @@ def _get(row: Any, name: Any, argument: str | None = None) -> Any:
 def _no_column(argument: str | None, name: Any, row: Any) -> str:
     if argument is None:
         return f"a row lacks the column {name!r} that the first row of its batch has: it has {sorted(map(str, row))}; give every row the same columns"
-    there = f"the row has the columns {sorted(map(str, row))}" if isinstance(row, Mapping) else f"the row is a {type(row).__name__}"
+    there = (
+        f"the row has the columns {sorted(map(str, row))}"
+        if isinstance(row, Mapping)
+        else f"the row is a {type(row).__name__}"
+    )
     return f"{argument}={name!r} names no column: {there}; pass {argument}= one of them"
 
 
@@ -303,7 +340,11 @@ def _convert(name: str, values: list) -> np.ndarray | Ragged | None:
                 "(datasets: `class_encode_column`), or name the right column with label="
             )
         return None
-    if name not in _WHOLE and isinstance(first, (list, tuple)) and any(isinstance(v, (list, tuple)) and len(v) for v in values):
+    if (
+        name not in _WHOLE
+        and isinstance(first, (list, tuple))
+        and any(isinstance(v, (list, tuple)) and len(v) for v in values)
+    ):
         values = _arrays(name, values)
         first = values[0]
     if any(isinstance(value, np.ndarray) and value.dtype.kind in "OSU" for value in values):
@@ -315,7 +356,10 @@ def _convert(name: str, values: list) -> np.ndarray | Ragged | None:
             )
         return _narrow(name, np.stack(values))
     if isinstance(first, (list, tuple, np.ndarray)):
-        floats = any(len(value) and (value.dtype.kind == "f" if isinstance(value, np.ndarray) else isinstance(value[0], float)) for value in values)
+        floats = any(
+            len(value) and (value.dtype.kind == "f" if isinstance(value, np.ndarray) else isinstance(value[0], float))
+            for value in values
+        )
         return _ragged(values, np.float32 if floats else np.int64)
     return _narrow(name, _array(name, values))
 
@@ -328,14 +372,18 @@ def _arrays(name: str, values: list) -> list[np.ndarray]:
     try:
         return [np.asarray(value) for value in values]
     except ValueError:
-        raise ValueError(f"column {name!r} has nested rows of different lengths; pad it, drop it, or give a collate_fn") from None
+        raise ValueError(
+            f"column {name!r} has nested rows of different lengths; pad it, drop it, or give a collate_fn"
+        ) from None
 
 
 def _array(name: str, values: list) -> np.ndarray:
     """A column of plain numbers, float64 or int64 ``[n]``."""
     for value in values:
         if value is None or isinstance(value, (str, bytes)):
-            raise ValueError(f"{name} must be numbers, got {value!r} in one row; fill it in, drop the row, or map it to a number")
+            raise ValueError(
+                f"{name} must be numbers, got {value!r} in one row; fill it in, drop the row, or map it to a number"
+            )
     return np.asarray(values)
 
 
@@ -354,7 +402,9 @@ def _class_labels(labels: Any) -> np.ndarray | None:
     """Labels as int64 ``[n]`` where each example has one class; None for real, multi-label or token-level ones."""
     if isinstance(labels, list):
         try:
-            labels = np.asarray([value.item() if isinstance(value, (torch.Tensor, np.generic)) else value for value in labels])
+            labels = np.asarray(
+                [value.item() if isinstance(value, (torch.Tensor, np.generic)) else value for value in labels]
+            )
         except (ValueError, TypeError, RuntimeError):
             return None
     if not isinstance(labels, np.ndarray) or labels.ndim != 1 or labels.dtype.kind not in "iub":

@@ -20,7 +20,9 @@ def losses_of(scores: Any, candidates: Candidates) -> np.ndarray:
         raise ValueError(f"score_fn must return losses [{n}] or logits [{n}, classes] for this batch, got {got}")
     if scores.ndim == 2:
         if candidates.labels is None:
-            raise ValueError("score_fn returned logits, but the rows have no class label; return losses [batch] instead")
+            raise ValueError(
+                "score_fn returned logits, but the rows have no class label; return losses [batch] instead"
+            )
         _check_classes(candidates.labels, scores.shape[1])
         labels = torch.from_numpy(candidates.labels).to(scores.device, non_blocking=True)
         scores = torch.nn.functional.cross_entropy(scores.float(), labels, reduction="none")
@@ -29,7 +31,11 @@ def losses_of(scores: Any, candidates: Candidates) -> np.ndarray:
 
 def _check_classes(labels: np.ndarray, classes: int) -> None:
     if classes < 2:
-        raise ValueError(f"score_fn returned shape [{len(labels)}, {classes}], which is neither losses nor logits; return losses as [{len(labels)}]")
+        raise ValueError(
+            f"score_fn returned shape [{len(labels)}, {classes}], which is neither losses nor logits; return losses as [{len(labels)}]"
+        )
     wrong = labels[((labels < 0) & (labels != IGNORED)) | (labels >= classes)]
     if wrong.size:
-        raise ValueError(f"score_fn returned logits of {classes} classes, and an example has the label {wrong[0]}; labels must be 0 to {classes - 1}")
+        raise ValueError(
+            f"score_fn returned logits of {classes} classes, and an example has the label {wrong[0]}; labels must be 0 to {classes - 1}"
+        )

@@ -33,13 +33,24 @@ class Source:
     A ``datasets.Dataset`` is read by column, many blocks at once (a group); the order of rows is the same.
     """
 
-    def __init__(self, reference: DataLoader, reader: Reader, *, whole: bool, total: int | None, at_once: int = _BLOCK, overlap: bool = False):
+    def __init__(
+        self,
+        reference: DataLoader,
+        reader: Reader,
+        *,
+        whole: bool,
+        total: int | None,
+        at_once: int = _BLOCK,
+        overlap: bool = False,
+    ):
         self.reference, self.reader, self.whole, self.overlap, self.at_once = reference, reader, whole, overlap, at_once
         self.streaming = isinstance(reference.dataset, IterableDataset)
         self._given_total = total is not None
         self.total = total if total is not None else _length(reference, whole)
         overtaking = reference.num_workers > 0 and not reference.in_order
-        self._indices = None if self.streaming else Indices(self._index_sampler(), generators_of(reference), ordered=not overtaking)
+        self._indices = (
+            None if self.streaming else Indices(self._index_sampler(), generators_of(reference), ordered=not overtaking)
+        )
         self._loader: DataLoader | None = None
         self._rows: Any = None  # what the inner loader reads from
         self._table: tuple | None = None  # what the data set was, and the table behind it
@@ -110,7 +121,9 @@ class Source:
             return self._next_group()
         ids = None if draws is None else self._indices.ids_of(draws, len(group))
         group.placed(self.rows, ids, self.total)
-        self._waiting.extend([group] if draws is None or len(draws) == 1 else group.parts([len(drawn) for drawn in draws]))
+        self._waiting.extend(
+            [group] if draws is None or len(draws) == 1 else group.parts([len(drawn) for drawn in draws])
+        )
 
     def read(self, index: Any) -> Candidates:
         """The rows of the data set with these numbers, in that order; the pass under way does not notice."""
@@ -150,8 +163,14 @@ class Source:
             return given.dataset
         if self.streaming:
             sized = given.batch_size is not None and not given.persistent_workers and self.reader.collate_fn is None
-            tables = arrow_stream(given.dataset, self._block_size(), drop_last=given.drop_last and not self.whole) if sized else None
-            return tables if tables is not None and self.reader.may_read_columns(given.dataset.features) else given.dataset
+            tables = (
+                arrow_stream(given.dataset, self._block_size(), drop_last=given.drop_last and not self.whole)
+                if sized
+                else None
+            )
+            return (
+                tables if tables is not None and self.reader.may_read_columns(given.dataset.features) else given.dataset
+            )
         table = self._table_of(given.dataset)
         names = None if table is None else self.reader.columns_of(table)
         return given.dataset if names is None else ArrowRows(given.dataset, table, names)
@@ -232,11 +251,19 @@ class Source:
         check_same("streaming", state["length"] is None, self.streaming)
         if not self.streaming:
             check_same("data set length", state["length"], len(self.reference.dataset))
-        check_same("block_size (batch_size, or as many batches as are decided on at once)", state["block_size"], self._block_size())
+        check_same(
+            "block_size (batch_size, or as many batches as are decided on at once)",
+            state["block_size"],
+            self._block_size(),
+        )
         check_same("batches in the batch_sampler", state["batches"], _listed(self.reference))
         check_same("generators", len(state["now"]), len(generators_of(self.reference)))
         if self.streaming:
-            check_same("num_workers (which rows of a stream come when depends on it)", state["num_workers"], self.reference.num_workers)
+            check_same(
+                "num_workers (which rows of a stream come when depends on it)",
+                state["num_workers"],
+                self.reference.num_workers,
+            )
         self.total = state["total"]
         self._groups, self._loader = None, None
         self._resume = dict(state) if running else None
@@ -256,7 +283,9 @@ def _length(reference: DataLoader, whole: bool) -> int | None:
         return sum(map(len, reference.batch_sampler))
     sized = reference.dataset
     if not isinstance(sized, IterableDataset):
-        sized = reference.sampler if reference.batch_sampler is None else getattr(reference.batch_sampler, "sampler", None)
+        sized = (
+            reference.sampler if reference.batch_sampler is None else getattr(reference.batch_sampler, "sampler", None)
+        )
     try:
         length = len(sized)
     except (TypeError, NotImplementedError):

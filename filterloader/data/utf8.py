@@ -28,7 +28,9 @@ def decode(texts: Ragged) -> list[str]:
     import pyarrow
 
     values, offsets = (np.ascontiguousarray(array) for array in texts.compact())
-    array = pyarrow.LargeStringArray.from_buffers(offsets.size - 1, pyarrow.py_buffer(offsets), pyarrow.py_buffer(values))
+    array = pyarrow.LargeStringArray.from_buffers(
+        offsets.size - 1, pyarrow.py_buffer(offsets), pyarrow.py_buffer(values)
+    )
     try:
         return array.to_numpy(zero_copy_only=False).tolist()
     except (UnicodeDecodeError, pyarrow.ArrowException) as error:

@@ -55,7 +55,9 @@ def _silent() -> Iterator[None]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="filterloader", description="Finetune a language model on only the examples that still teach it.")
+    parser = argparse.ArgumentParser(
+        prog="filterloader", description="Finetune a language model on only the examples that still teach it."
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="{train,report}")
     train = commands.add_parser(
         "train",
@@ -66,20 +68,47 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add = train.add_argument
     add("--model", help="a directory or hub name of a pretrained encoder (default: a small one, trained from nothing)")
-    add("--data", help="a folder or file of JSON lines, CSV, TSV or Parquet (.gz allowed), or a hub name (default: docstring sentences)")
-    add("--text", nargs="+", metavar="COLUMN", help="the text column, or a pair of them (default: found by its usual names)")
+    add(
+        "--data",
+        help="a folder or file of JSON lines, CSV, TSV or Parquet (.gz allowed), or a hub name (default: docstring sentences)",
+    )
+    add(
+        "--text",
+        nargs="+",
+        metavar="COLUMN",
+        help="the text column, or a pair of them (default: found by its usual names)",
+    )
     add("--label", default="label", metavar="COLUMN", help="the label column (default: label)")
     add("--policy", default="three_stage", metavar="NAME", help=f"{', '.join(NAMES)} (default: three_stage)")
     add("--option", action="append", default=[], metavar="NAME=VALUE", help="a setting of the policy, e.g. --option cutoff=0.3; "
         "repeatable. warmup=0.2 is a fifth of a pass and warmup=1.0 the whole of it; whole numbers count examples, so warmup=1 is a single one")  # fmt: skip
-    add("--granularity", choices=("example", "batch"), default="example", help="decide on examples (default) or on whole batches")
+    add(
+        "--granularity",
+        choices=("example", "batch"),
+        default="example",
+        help="decide on examples (default) or on whole batches",
+    )
     add("--epochs", type=_count, help=f"passes over the data (default: 1, without --data: {DEMO['epochs']})")
     add("--batch-size", type=_count, default=32, help="examples a batch (default: 32)")
     add("--lr", type=_rate, help=f"peak learning rate (default: {PRETRAINED['lr']:g}, small encoder {SMALL['lr']:g})")
-    add("--max-length", type=_count, help=f"tokens kept of a text (default: {PRETRAINED['max_length']}, small encoder {SMALL['max_length']})")
+    add(
+        "--max-length",
+        type=_count,
+        help=f"tokens kept of a text (default: {PRETRAINED['max_length']}, small encoder {SMALL['max_length']})",
+    )
     add("--limit", type=_count, metavar="N", help="use only N training examples")
-    add("--seeds", nargs="+", type=_seed, metavar="SEED", help="one run of everything for each seed, e.g. --seeds 0 1 2 (default: 0, without --data: 0 1)")
-    add("--threads", type=_count, help="CPU threads for torch (default: torch's own choice; on a machine that is busy otherwise, fewer are much faster)")
+    add(
+        "--seeds",
+        nargs="+",
+        type=_seed,
+        metavar="SEED",
+        help="one run of everything for each seed, e.g. --seeds 0 1 2 (default: 0, without --data: 0 1)",
+    )
+    add(
+        "--threads",
+        type=_count,
+        help="CPU threads for torch (default: torch's own choice; on a machine that is busy otherwise, fewer are much faster)",
+    )
     add("--out", metavar="DIR", help="keep the ledger of each run, results.json and the table there")
     train.set_defaults(run=_train)
     report = commands.add_parser("report", help="print a table of finished runs and draw them", description="Print a table of runs, and draw "
@@ -122,8 +151,14 @@ def _train(given: argparse.Namespace) -> int:
         out.mkdir(parents=True, exist_ok=True)
         for old in _own_files(out):
             old.unlink()
-    train_rows = task.train if given.limit is None else task.train.shuffle(seed=0).select(range(min(given.limit, len(task.train))))
-    results, bases = experiment.compare(tokenizer_and_model, train_rows, task.test, policy, recipe, seeds=seeds, out=out, bars=True)
+    train_rows = (
+        task.train
+        if given.limit is None
+        else task.train.shuffle(seed=0).select(range(min(given.limit, len(task.train))))
+    )
+    results, bases = experiment.compare(
+        tokenizer_and_model, train_rows, task.test, policy, recipe, seeds=seeds, out=out, bars=True
+    )
     rows = experiment.rows(results, bases)
     table = report.table(rows)
     sys.stdout.write(table + "\n")
@@ -132,7 +167,10 @@ def _train(given: argparse.Namespace) -> int:
         if result.policy == given.policy and given.policy != experiment.BASELINE:
             _say(_cost(result))
     if out is not None:
-        _write(out / "results.json", json.dumps(finite({"task": task.name, "rows": rows, "untrained_accuracy": bases}), indent=1) + "\n")
+        _write(
+            out / "results.json",
+            json.dumps(finite({"task": task.name, "rows": rows, "untrained_accuracy": bases}), indent=1) + "\n",
+        )
         _write(out / "table.txt", table + "\n")
         _say(f"ledgers, results.json and table.txt are in {out}; draw them with: filterloader report {out}")
     return 0
@@ -140,7 +178,11 @@ def _train(given: argparse.Namespace) -> int:
 
 def _own_files(folder: Path) -> list[Path]:
     """What an earlier run left in a folder: ledgers (their first line says so), tables and pictures; nothing else."""
-    ledgers = [path for path in folder.glob("*-seed*.jsonl") if path.open(encoding="utf-8", errors="replace").readline().startswith('{"event": "start"')]
+    ledgers = [
+        path
+        for path in folder.glob("*-seed*.jsonl")
+        if path.open(encoding="utf-8", errors="replace").readline().startswith('{"event": "start"')
+    ]
     made = ("results.json", "table.txt", "loss.png", "shares.png", "accuracy.png") if ledgers else ()
     return ledgers + [folder / name for name in made if (folder / name).is_file()]
 
@@ -181,7 +223,9 @@ def _task(given: argparse.Namespace):
     return task, make, defaults
 
 
-def _configured(name: str, options: list[str], *, granularity: str = "example", warmup: float | None, epochs: int) -> Callable[[], Any]:
+def _configured(
+    name: str, options: list[str], *, granularity: str = "example", warmup: float | None, epochs: int
+) -> Callable[[], Any]:
     """A function that makes the policy with the settings given as ``NAME=VALUE``; tried once, so that errors come early."""
     from filterloader.policies import POLICIES
     from filterloader.stages.arguments import check_granularity
@@ -189,7 +233,11 @@ def _configured(name: str, options: list[str], *, granularity: str = "example", 
     kind = POLICIES[name]
     parameters = inspect.signature(kind.__init__).parameters
     known = [setting for setting in parameters if setting not in ("self", "args", "kwargs")]
-    settings: dict[str, Any] = {name: value for name, value in REQUIRED.items() if name in known and parameters[name].default is inspect.Parameter.empty}
+    settings: dict[str, Any] = {
+        name: value
+        for name, value in REQUIRED.items()
+        if name in known and parameters[name].default is inspect.Parameter.empty
+    }
     if "epochs" in known:
         settings["epochs"] = epochs
     if warmup is not None and "warmup" in known and isinstance(parameters["warmup"].default, float):
@@ -209,7 +257,11 @@ def _configured(name: str, options: list[str], *, granularity: str = "example", 
 
 def _legend(rows: list[dict], seeds: int) -> str:
     control = "; random has the same measured time as the policy" if len(rows) == 3 else ""
-    over = f"{seeds} seeds and the test examples" if seeds > 1 else "the test examples (one seed: differences between runs are not in it)"
+    over = (
+        f"{seeds} seeds and the test examples"
+        if seeds > 1
+        else "the test examples (one seed: differences between runs are not in it)"
+    )
     return f"accuracy with its 95 % bootstrap interval over {over}; T_norm: time over train_all's, measured and modelled{control}"
 
 

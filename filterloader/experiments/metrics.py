@@ -71,7 +71,9 @@ def difference_interval(
     """
     ours, other = _scores("ours", ours), _scores("other", other)
     if ours.shape != other.shape:
-        raise ValueError(f"ours has shape {list(ours.shape)} and other {list(other.shape)}: give scores of the same examples and seeds")
+        raise ValueError(
+            f"ours has shape {list(ours.shape)} and other {list(other.shape)}: give scores of the same examples and seeds"
+        )
     return _bootstrap(ours - other, confidence, resamples, seed)
 
 
@@ -85,8 +87,14 @@ def macro_f1(labels: ArrayLike, predictions: ArrayLike) -> float:
     if labels.ndim != 1 or labels.shape != predictions.shape or not len(labels):
         given = f"labels {list(labels.shape)} and predictions {list(predictions.shape)}"
         raise ValueError(f"{given}: give two flat arrays of the same length, at least 1")
-    if (labels.dtype.kind in "US") != (predictions.dtype.kind in "US") or None in labels.tolist() or None in predictions.tolist():
-        raise ValueError(f"labels are {labels.dtype} and predictions {predictions.dtype}: give both as whole numbers, or both as strings")
+    if (
+        (labels.dtype.kind in "US") != (predictions.dtype.kind in "US")
+        or None in labels.tolist()
+        or None in predictions.tolist()
+    ):
+        raise ValueError(
+            f"labels are {labels.dtype} and predictions {predictions.dtype}: give both as whole numbers, or both as strings"
+        )
     _, ids = np.unique(np.concatenate([labels, predictions]), return_inverse=True)
     true, predicted = ids[: len(labels)], ids[len(labels) :]
     size = ids.max() + 1
@@ -103,11 +111,15 @@ def span_f1(labels: Sequence[Sequence[str]], predictions: Sequence[Sequence[str]
     Source: CoNLL-2000 shared task (Tjong Kim Sang and Buchholz 2000), the scoring of the slot-filling literature.
     """
     if len(labels) != len(predictions):
-        raise ValueError(f"{len(labels)} label and {len(predictions)} prediction sequences: give one of each a sentence")
+        raise ValueError(
+            f"{len(labels)} label and {len(predictions)} prediction sequences: give one of each a sentence"
+        )
     right = total = 0
     for row, (true, predicted) in enumerate(zip(labels, predictions, strict=True)):
         if len(true) != len(predicted):
-            raise ValueError(f"sentence {row} has {len(true)} labels and {len(predicted)} predictions: give one tag a word")
+            raise ValueError(
+                f"sentence {row} has {len(true)} labels and {len(predicted)} predictions: give one tag a word"
+            )
         wanted, found = set(spans(true)), set(spans(predicted))
         right, total = right + len(wanted & found), total + len(wanted) + len(found)
     return 2 * right / total if total else 1.0
@@ -153,7 +165,9 @@ def overlap(by_one: int, by_other: int, by_both: int) -> float:
     Raises ValueError for counts that cannot be. Source: online data filtering, section 5.3 ("up to 70 %").
     """
     if not 0 <= by_both <= min(by_one, by_other):
-        raise ValueError(f"by_one={by_one}, by_other={by_other}, by_both={by_both}: both can be at most the smaller, and none below 0")
+        raise ValueError(
+            f"by_one={by_one}, by_other={by_other}, by_both={by_both}: both can be at most the smaller, and none below 0"
+        )
     either = by_one + by_other - by_both
     return by_both / either if either else math.nan
 

@@ -51,7 +51,11 @@ def look_for(data: str | None, model: str | None) -> None:
     if model is not None:
         check_model(model)
     at_hub = [name for name in (data, model) if name is not None and not Path(name).expanduser().exists()]
-    if at_hub and not any(os.environ.get(variable) for variable in _OFFLINE) and not _answers(os.environ.get("HF_ENDPOINT") or "https://huggingface.co"):
+    if (
+        at_hub
+        and not any(os.environ.get(variable) for variable in _OFFLINE)
+        and not _answers(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
+    ):
         os.environ["HF_HUB_OFFLINE"] = "1"
 
 

@@ -12,7 +12,15 @@ import numpy as np
 from filterloader.experiments.metrics import pareto_front
 from filterloader.experiments.tables import Run, groups
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito: colour-blind safe
+COLOURS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#000000",
+)  # Okabe and Ito: colour-blind safe
 MARKERS = "osD^vPX"
 INK, FAINT = "#333333", "#BBBBBB"
 PANELS = 12  # in one picture, at most
@@ -148,8 +156,22 @@ def _draw_accuracy(figure, found: dict[str, list[Run]], styles: dict) -> bool:
             if "accuracy_low" in end and "accuracy_high" in end:
                 intervals, span = True, [100 * end["accuracy_low"], 100 * end["accuracy_high"]]
                 axes.plot([wall / seconds] * 2, span, color=colour, linewidth=1, alpha=0.4, zorder=1)
-        means.append((float(np.mean([wall for wall, *_ in members])) / seconds, float(np.mean([accuracy for _, accuracy, _ in members]))))
-        axes.plot(*means[-1], marker, color=colour, markersize=10, markeredgecolor=INK, label=_wrapped(name), linestyle="none", clip_on=False)
+        means.append(
+            (
+                float(np.mean([wall for wall, *_ in members])) / seconds,
+                float(np.mean([accuracy for _, accuracy, _ in members])),
+            )
+        )
+        axes.plot(
+            *means[-1],
+            marker,
+            color=colour,
+            markersize=10,
+            markeredgecolor=INK,
+            label=_wrapped(name),
+            linestyle="none",
+            clip_on=False,
+        )
     front = [means[i] for i in pareto_front(means)]
     label = "Pareto front: none is both\nfaster and more accurate"
     axes.step(*zip(*front), where="post", color=INK, linewidth=1, linestyle="--", zorder=1, label=label)
@@ -203,7 +225,9 @@ def _smooth(values: np.ndarray) -> np.ndarray:
 
 
 def _unit(longest: float) -> tuple[str, float]:
-    return next(((unit, size) for unit, size in (("hours", 3600.0), ("minutes", 60.0)) if longest > 2 * size), ("s", 1.0))
+    return next(
+        ((unit, size) for unit, size in (("hours", 3600.0), ("minutes", 60.0)) if longest > 2 * size), ("s", 1.0)
+    )
 
 
 def _escape(text: str) -> str:

@@ -81,7 +81,9 @@ def train(
     if log is not None:
         loader.ledger.log_to(log, policy=_name(policy), seed=seed)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=device.type in ("cpu", "cuda"))
+    optimizer = torch.optim.AdamW(
+        trained, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=device.type in ("cpu", "cuda")
+    )
     scheduler = get_scheduler("linear", optimizer, loader, epochs=recipe.epochs, warmup=recipe.warmup)
     model.train()
     for epoch in range(recipe.epochs):
@@ -137,7 +139,9 @@ def predict(model, tokenizer, rows: Sequence, recipe: Recipe, *, batch_size: int
     for start in range(0, len(order), batch_size):
         index = order[start : start + batch_size]
         batch = [rows[i] for i in index]
-        inputs = tokenizer(*([row[name] for row in batch] for name in columns), padding=True, truncation=True, return_tensors="pt")
+        inputs = tokenizer(
+            *([row[name] for row in batch] for name in columns), padding=True, truncation=True, return_tensors="pt"
+        )
         with autocast(recipe, device):
             guesses[index] = model(**inputs.to(device)).logits.argmax(dim=-1).cpu().numpy()
     return guesses
@@ -214,7 +218,10 @@ def rows(results: Sequence[Result], bases: Sequence[float]) -> list[dict[str, An
         own = [result for result in results if result.policy == name]
         accuracy, low, high = metrics.accuracy_interval(np.stack([result.correct for result in own]))
         t_norm = np.mean([result.wall_s / whole.wall_s for result, whole in zip(own, full, strict=True)])
-        mean = {key: float(np.mean([result.scalars[key] for result in own])) for key in ("forwarded_share", "backwarded_share", "t_norm_modelled")}
+        mean = {
+            key: float(np.mean([result.scalars[key] for result in own]))
+            for key in ("forwarded_share", "backwarded_share", "t_norm_modelled")
+        }
         table.append({
             "policy": name, "seeds": len(own), "accuracy": accuracy, "accuracy_low": low, "accuracy_high": high,
             "wall_s": float(np.mean([result.wall_s for result in own])), "t_norm_measured": float(t_norm),

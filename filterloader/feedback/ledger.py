@@ -86,7 +86,9 @@ class Ledger:
         self._n["tokens_seen"] += _all_tokens(candidates)
         if keep is not None:
             kept = int(keep.sum())
-            self._add(screened_out=(n - kept) * candidates.merged, tokens_screened_out=int(_tokens(candidates)[~keep].sum()))
+            self._add(
+                screened_out=(n - kept) * candidates.merged, tokens_screened_out=int(_tokens(candidates)[~keep].sum())
+            )
         self._recent[0] += n
         self._recent[1] += kept
         self._watch(n, kept)
@@ -99,7 +101,9 @@ class Ledger:
             return
         share = self._watched[1] / self._watched[0]
         window, self._watched = self._watched[0], [0, 0]
-        if not self._warned and (share < _NEARLY_NOTHING_KEPT or (share > 0.995 and getattr(self.policy, "stage", None) == "filter")):
+        if not self._warned and (
+            share < _NEARLY_NOTHING_KEPT or (share > 0.995 and getattr(self.policy, "stage", None) == "filter")
+        ):
             self._warned = True
             much = "nearly everything" if share < 0.5 else "nearly nothing"
             warnings.warn(
@@ -123,7 +127,9 @@ class Ledger:
         if loss is not None:
             self._losses.append(loss)
         if self.power.get("gpus") is None and torch.cuda.is_initialized():  # asked of CUDA, never waking it
-            self.power["gpus"] = sum(torch.cuda.memory_reserved(i) > 0 for i in range(torch.cuda.device_count())) or None
+            self.power["gpus"] = (
+                sum(torch.cuda.memory_reserved(i) > 0 for i in range(torch.cuda.device_count())) or None
+            )
 
     def count(self, **counts: int) -> None:
         self._add(**counts)
@@ -176,7 +182,9 @@ class Ledger:
             **(self.policy.scalars() if hasattr(self.policy, "scalars") else {}),
         }
 
-    def agot(self, accuracy: float, base: float, full: float, t_norm: float | None = None, epsilon: float = 0.95) -> float:
+    def agot(
+        self, accuracy: float, base: float, full: float, t_norm: float | None = None, epsilon: float = 0.95
+    ) -> float:
         """Accuracy gain over time (paper, equation 5). t_norm: None takes this run's own measured one."""
         t_norm = self.scalars()["t_norm_measured"] if t_norm is None else t_norm
         return cost.agot(accuracy, base, full, t_norm, epsilon)
@@ -188,7 +196,9 @@ class Ledger:
         if not n["tokens_seen"]:
             return (t["forward_s"] / max(n["forwarded"], 1) + t["backward_s"] / n["examples_run_back"]) * self._decided
         forward = t["forward_s"] / max(n[unit + "forwarded"], 1)
-        tokens = n[unit + "forwarded"] + n[unit + "screened_out"] + n[unit + "seen"] * n["scored_out"] / max(n["seen"], 1)
+        tokens = (
+            n[unit + "forwarded"] + n[unit + "screened_out"] + n[unit + "seen"] * n["scored_out"] / max(n["seen"], 1)
+        )
         return (forward + t["backward_s"] / max(n[unit + "run_back"], 1)) * tokens
 
     @property

@@ -219,7 +219,10 @@ class LossHook:
         named = getattr(batch_id, "batch_id", batch_id)
         if not isinstance(named, int):
             mine = {id(ref()) for ref in _watch(batch_id)}
-            named = next((i for i, a in self._awaited.items() if any(id(t()) in mine for t in a.tensors if t() is not None)), None)
+            named = next(
+                (i for i, a in self._awaited.items() if any(id(t()) in mine for t in a.tensors if t() is not None)),
+                None,
+            )
         if named not in self._awaited:
             waiting = list(self._awaited)
             raise ValueError(
@@ -240,7 +243,9 @@ class LossHook:
         gone = next((i for i, awaited in enumerate(waiting) if awaited.alive), 0) if losses.device.type == "cpu" else 0
         dropped = gone if losses.requires_grad or (self._lookahead is None and gone == 1) else 0
         if self._lookahead is not None:
-            while len(waiting) - dropped > self._lookahead + 1 and (self._steady >= _STEADY or not waiting[dropped].alive):
+            while len(waiting) - dropped > self._lookahead + 1 and (
+                self._steady >= _STEADY or not waiting[dropped].alive
+            ):
                 dropped += 1
         elif dropped and not self._told:
             self._told = True
@@ -310,7 +315,10 @@ class LossHook:
                 "reported": self._reported}  # fmt: skip
 
     def load_state_dict(self, state: dict) -> None:
-        self._arriving = deque(_Arriving(Candidates.from_state(c), torch.from_numpy(np.array(values)), None) for c, values in state.get("arriving", ()))
+        self._arriving = deque(
+            _Arriving(Candidates.from_state(c), torch.from_numpy(np.array(values)), None)
+            for c, values in state.get("arriving", ())
+        )
         self._awaited = OrderedDict((i, _Awaited(i, Candidates.from_state(c))) for i, c in state["awaited"])
         self._next_id, self._lookahead = int(state["next_id"]), state["lookahead"]
         self._steady, self._reported = int(state["steady"]), bool(state["reported"])

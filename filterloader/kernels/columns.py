@@ -1,11 +1,13 @@
 """Kernels over Arrow buffers: rows gathered from the chunks of a column, wherever in memory each chunk lies."""
 
-
 import numpy as np
 from numba import carray, njit, types
 from numba.extending import intrinsic, overload
 
-_C_TYPES = {np.dtype(kind): np.ctypeslib.as_ctypes_type(kind) for kind in ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f4", "f8")}
+_C_TYPES = {
+    np.dtype(kind): np.ctypeslib.as_ctypes_type(kind)
+    for kind in ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f4", "f8")
+}
 
 
 def at(address, size, like):

@@ -6,7 +6,11 @@ A word is hashed by 32-bit FNV-1a over its bytes, then mixed. All arithmetic is 
 import numpy as np
 from numba import njit
 
-SEPARATOR, LETTER, ALONE = 0, 1, 2  # what a character is; for ASCII letters and digits the table holds their lower case instead
+SEPARATOR, LETTER, ALONE = (
+    0,
+    1,
+    2,
+)  # what a character is; for ASCII letters and digits the table holds their lower case instead
 SEED, PRIME, LOW = 0x811C9DC5, 0x01000193, 0xFFFFFFFF
 
 

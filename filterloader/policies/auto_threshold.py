@@ -49,7 +49,9 @@ class AutoThreshold:
         gating = self._warmup.over
         threshold = self.threshold.observe(losses)
         examples = len(candidates) * candidates.merged
-        self._warmup.observe(examples, candidates.total, self.threshold.settled, labels=candidates.labels, losses=losses)
+        self._warmup.observe(
+            examples, candidates.total, self.threshold.settled, labels=candidates.labels, losses=losses
+        )
         if self._warmup.over:
             self.threshold.end_warmup()
         if not gating or threshold is None:

@@ -45,7 +45,9 @@ class AutoAssist:
     needs_words = True
     features = "tokens"  # the label has weights of its own
 
-    def __init__(self, *, gamma: float = 0.5, warmup: str = "text", lr: float = 0.01, l2: float = 1e-3, seed: int | None = None):
+    def __init__(
+        self, *, gamma: float = 0.5, warmup: str = "text", lr: float = 0.01, l2: float = 1e-3, seed: int | None = None
+    ):
         self.gamma = share("gamma", gamma)
         if warmup not in WARMUPS:
             raise ValueError(f"warmup must be one of {', '.join(map(repr, WARMUPS))}, got {warmup!r}")
@@ -123,7 +125,11 @@ class AutoAssist:
         """For the ledger. confidence: running share of right guesses. acceptance: share of all candidates let through so far.
         floor: see the class."""
         asked, accepted = self._screened.tolist()
-        return {"confidence": self._confidence, "acceptance": accepted / asked if asked else float("nan"), "floor": self.floor}
+        return {
+            "confidence": self._confidence,
+            "acceptance": accepted / asked if asked else float("nan"),
+            "floor": self.floor,
+        }
 
     def state_dict(self) -> dict:
         return {

@@ -85,7 +85,10 @@ class ClassBalanced:
     def scalars(self) -> dict[str, float]:
         """For the ledger. classes: how many were seen. balance: fewest kept of a class over most kept of a class (1: even)."""
         most = float(self._kept.max(initial=0))
-        return {"classes": float(self._classes.size), "balance": float(self._kept.min()) / most if most else float("nan")}
+        return {
+            "classes": float(self._classes.size),
+            "balance": float(self._kept.min()) / most if most else float("nan"),
+        }
 
     def state_dict(self) -> dict:
         return {

@@ -67,10 +67,14 @@ class DynamicEL2N:
         if self.deviations < 0:
             raise ValueError(f"deviations must be at least 0, got {deviations!r}")
         if self.deviations and self.smoothing is None:
-            raise ValueError(f"deviations={deviations!r} are over the scorings that smoothing= remembers; set smoothing too, e.g. 0.8")
+            raise ValueError(
+                f"deviations={deviations!r} are over the scorings that smoothing= remembers; set smoothing too, e.g. 0.8"
+            )
         self.joint = check_joint(joint)
         if joint is not None and score != "el2n":
-            raise ValueError(f"joint={joint!r} joins EL2N, and score={score!r} is another; for losses, leave joint= out and return losses [batch]")
+            raise ValueError(
+                f"joint={joint!r} joins EL2N, and score={score!r} is another; for losses, leave joint= out and return losses [batch]"
+            )
         self.seed = None if seed is None else whole("seed", seed, low=0)
         self._rng = np.random.default_rng(self.seed)
         self._selection = selection.Selection("DynamicEL2N")
@@ -112,7 +116,9 @@ class DynamicEL2N:
             chosen = selection.random_share(blocks.examples, self.keep, self._rng)
         else:
             score, joint = self.score, self.joint
-            fresh = selection.gather(blocks, lambda scores, candidates: scores_of(scores, candidates, score=score, joint=joint))
+            fresh = selection.gather(
+                blocks, lambda scores, candidates: scores_of(scores, candidates, score=score, joint=joint)
+            )
             chosen = selection.top_share(self._smoothed(fresh), self.keep, self._rng, self.offset)
         self._selection.choose(chosen, blocks)
         self._chosen_at = self._passes
@@ -151,4 +157,6 @@ class DynamicEL2N:
         self._rng.bit_generator.state = state["rng"]
         self._selection.load_state_dict(state["selection"])
         self._passes, self._chosen_at = int(state["passes"]), state["chosen_at"]
-        self._mean, self._variance = (None if state[name] is None else np.array(state[name], np.float32) for name in ("mean", "variance"))
+        self._mean, self._variance = (
+            None if state[name] is None else np.array(state[name], np.float32) for name in ("mean", "variance")
+        )

@@ -43,7 +43,9 @@ class InfoBatch:
         self.epochs = None if epochs is None else whole("epochs", epochs)
         self.prune_ratio, self.delta = share("prune_ratio", prune_ratio), share("delta", delta)
         if self.prune_ratio == 1:
-            raise ValueError(f"prune_ratio must be below 1, or nothing is left to stand for what is dropped; got {prune_ratio!r}")
+            raise ValueError(
+                f"prune_ratio must be below 1, or nothing is left to stand for what is dropped; got {prune_ratio!r}"
+            )
         self.seed = None if seed is None else whole("seed", seed, low=0)
         self._rng = np.random.default_rng(self.seed)
         self._losses = np.zeros(0, np.float32)  # by index; NaN: not known
@@ -62,7 +64,13 @@ class InfoBatch:
 
     @property
     def stage(self) -> str:
-        return "filter" if self._mean is not None else "warm-up" if not self._passes or self._allowed(self._passes + 1) else "anneal"
+        return (
+            "filter"
+            if self._mean is not None
+            else "warm-up"
+            if not self._passes or self._allowed(self._passes + 1)
+            else "anneal"
+        )
 
     @property
     def loss_threshold(self) -> float | None:

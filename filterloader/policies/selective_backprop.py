@@ -71,7 +71,9 @@ class SelectiveBackprop:
         pool = np.append(self._recent, losses)[-max(self.window, losses.size) :]
         self._recent = pool[-self.window :]
         examples = len(candidates) * candidates.merged
-        self._warmup.observe(examples, candidates.total, self._recent.size == self.window, labels=candidates.labels, losses=losses)
+        self._warmup.observe(
+            examples, candidates.total, self._recent.size == self.window, labels=candidates.labels, losses=losses
+        )
         if not gating:
             return everything(candidates)
         ranked = np.sort(pool)

@@ -31,7 +31,9 @@ class StaticEL2N:
     needs_index = True
     granularities = ("example",)
 
-    def __init__(self, keep: float, *, after: int = 1, average: int = 1, joint: str | None = None, seed: int | None = None):
+    def __init__(
+        self, keep: float, *, after: int = 1, average: int = 1, joint: str | None = None, seed: int | None = None
+    ):
         self.keep = share("keep", keep, zero=False)
         self.after, self.average = whole("after", after, low=0), whole("average", average)
         self.joint = check_joint(joint)

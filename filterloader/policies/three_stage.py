@@ -15,7 +15,10 @@ from filterloader.policies.parts.warmup import Warmup
 from filterloader.predictors.naive_bayes import BernoulliNB, MultinomialNB
 
 _AUDITS_AWAITED = 4096
-_UNTOLD, _UNTOLD_OF_A_PASS = 1000, (500, 4000)  # reports of the fit stage before its failure is told: unknown length; known, at least and at most
+_UNTOLD, _UNTOLD_OF_A_PASS = (
+    1000,
+    (500, 4000),
+)  # reports of the fit stage before its failure is told: unknown length; known, at least and at most
 _AUDITS_NEEDED, _AUDIT_MEMORY = 16, 0.95  # audits before they can end the filter stage; weight of the past, an audit
 _SETTINGS = ("warmup", "window", "alt", "margin", "threshold", "cutoff", "audit", "backward_gate", "in_sample")
 
@@ -69,14 +72,18 @@ class ThreeStage:
         seed: int | None = None,
     ):
         if not (predictor is None or predictor == "bernoulli" or hasattr(predictor, "predict_proba")):
-            raise ValueError(f"predictor must be None, 'bernoulli' or have partial_fit and predict_proba, got {predictor!r}")
+            raise ValueError(
+                f"predictor must be None, 'bernoulli' or have partial_fit and predict_proba, got {predictor!r}"
+            )
         self.threshold = moving(threshold)
         self.predictor = predictor
         self.cutoff, self.audit = share("cutoff", cutoff), share("audit", audit)
         self.backward_gate, self.in_sample = truth("backward_gate", backward_gate), truth("in_sample", in_sample)
         self.seed = None if seed is None else whole("seed", seed, low=0)
         bernoulli = predictor == "bernoulli" or isinstance(predictor, BernoulliNB)
-        self.features = "tokens" if bernoulli else "auto"  # a Bernoulli model is lost in a feature space far larger than its words
+        self.features = (
+            "tokens" if bernoulli else "auto"
+        )  # a Bernoulli model is lost in a feature space far larger than its words
         self._predictor = None if predictor == "bernoulli" else predictor
         self._warmup = Warmup(warmup)
         self._gate = Gate(window, alt=alt, margin=margin)
@@ -96,7 +103,14 @@ class ThreeStage:
         over the last 128 example losses that counts the current batch and stands still after the warm-up, the gate measured
         on the batch just learnt (W = 8, ALT = 0.3), no audit. Use it with ``batch_size=8``."""
         threshold = MovingAverageThreshold(128, unit="example", include_current=True, frozen=True)
-        script = {"threshold": threshold, "predictor": "bernoulli", "alt": 0.3, "in_sample": True, "cutoff": 0.5, "audit": 0.0}
+        script = {
+            "threshold": threshold,
+            "predictor": "bernoulli",
+            "alt": 0.3,
+            "in_sample": True,
+            "cutoff": 0.5,
+            "audit": 0.0,
+        }
         return cls(**{**script, **settings})
 
     def __repr__(self) -> str:
@@ -155,7 +169,9 @@ class ThreeStage:
         threshold = self.threshold.observe(losses)
         warming = not self._warmup.over
         examples = len(candidates) * candidates.merged
-        self._warmup.observe(examples, candidates.total, self.threshold.settled, labels=candidates.labels, losses=losses)
+        self._warmup.observe(
+            examples, candidates.total, self.threshold.settled, labels=candidates.labels, losses=losses
+        )
         if self._warmup.over:
             self.threshold.end_warmup()
         if warming or threshold is None:
@@ -173,7 +189,9 @@ class ThreeStage:
             self._filtering, self._rate, self._skips = True, self._gate.rate, np.zeros(2)
         elif not self._filtering:
             n = len(candidates) * candidates.merged
-            self._tell_if_unearned(_UNTOLD if candidates.total is None else np.clip(candidates.total / (4 * n), *_UNTOLD_OF_A_PASS))
+            self._tell_if_unearned(
+                _UNTOLD if candidates.total is None else np.clip(candidates.total / (4 * n), *_UNTOLD_OF_A_PASS)
+            )
         elif self._skips[0] >= _AUDITS_NEEDED and self._skips[1] >= self._rate * self._skips[0]:
             self._start_over()
 
@@ -248,7 +266,9 @@ class ThreeStage:
     def load_state_dict(self, state: dict) -> None:
         check_same("settings", state["settings"], paste(self, *_SETTINGS))
         if state["predictor"] is None and self.predictor not in (None, "bernoulli"):
-            raise ValueError(f"the saved state holds nothing of predictor={self.predictor!r}; give it state_dict and load_state_dict")
+            raise ValueError(
+                f"the saved state holds nothing of predictor={self.predictor!r}; give it state_dict and load_state_dict"
+            )
         self._warmup.load_state_dict(state["warmup"])
         self.threshold.load_state_dict(state["threshold"])
         self._gate.load_state_dict(state["gate"])

@@ -27,7 +27,9 @@ def features_of(given: str | Callable[[Candidates], Any], *, vocabulary: int | N
     if callable(given):
         return given
     if given not in FEATURES:
-        raise ValueError(f"features={given!r} is not known; choose one of {', '.join(map(repr, FEATURES))}, or give a callable")
+        raise ValueError(
+            f"features={given!r} is not known; choose one of {', '.join(map(repr, FEATURES))}, or give a callable"
+        )
     if given in TOKENS:
         return TokenFeatures(given, vocabulary=vocabulary)
     return WordFeatures(label=given.endswith("*label"), bigrams="+bigrams" in given)
@@ -68,7 +70,9 @@ class TokenFeatures:
         if self.kind == "tokens" or candidates.labels is None:
             return Bag(ragged.fold(tokens.values, self.stride), tokens.offsets, self.stride)
         labels = np.ascontiguousarray(candidates.labels)
-        return Bag(ragged.cross_labels(tokens.values, tokens.offsets, labels, self.stride, CROSSED), tokens.offsets, CROSSED)
+        return Bag(
+            ragged.cross_labels(tokens.values, tokens.offsets, labels, self.stride, CROSSED), tokens.offsets, CROSSED
+        )
 
 
 class WordFeatures:
@@ -128,7 +132,15 @@ def characters() -> np.ndarray:
 
 
 # 々〆〇, kana, kana extensions, ideographs (extension A, common, compatibility), half-width kana
-_ALONE = ((0x3005, 0x3007), (0x3040, 0x30FF), (0x31F0, 0x31FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0xFF66, 0xFF9F))
+_ALONE = (
+    (0x3005, 0x3007),
+    (0x3040, 0x30FF),
+    (0x31F0, 0x31FF),
+    (0x3400, 0x4DBF),
+    (0x4E00, 0x9FFF),
+    (0xF900, 0xFAFF),
+    (0xFF66, 0xFF9F),
+)
 
 
 def _still(array: np.ndarray) -> np.ndarray:

@@ -88,7 +88,9 @@ def check_state(model, mine, state, *, free=()):
             given, own = f"shape {np.shape(state[name])}", f"shape {value.shape}"
             same = name in free or given == own
         if not same:
-            raise ValueError(f"state has {name}={given!r}, this {model} has {own!r}; build it with the settings of the state")
+            raise ValueError(
+                f"state has {name}={given!r}, this {model} has {own!r}; build it with the settings of the state"
+            )
 
 
 def indices(name, array, dtype):

@@ -27,7 +27,11 @@ class LinearProxy:
 
     def __init__(self, n_features: int, *, dim: int = 10, lr: float = 0.05, epochs: int = 5, bigrams: bool = True, buckets: int = 2**18,
                  seed: int = 0):  # fmt: skip
-        self.n_features, self.dim, self.epochs = whole("n_features", n_features), whole("dim", dim), whole("epochs", epochs)
+        self.n_features, self.dim, self.epochs = (
+            whole("n_features", n_features),
+            whole("dim", dim),
+            whole("epochs", epochs),
+        )
         self.lr = check_lr(lr)
         self.bigrams, self.buckets, self.seed = bool(bigrams), whole("buckets", buckets), whole("seed", seed, low=0)
         self.classes: np.ndarray | None = None
@@ -44,7 +48,9 @@ class LinearProxy:
         ids, offsets = self._rows(X)
         y = np.asarray(y)
         if y.shape != (offsets.size - 1,) or y.dtype.kind not in "iub" or not y.size:
-            raise ValueError(f"y must be one whole number for each of {offsets.size - 1} rows, got {y.dtype} of shape {y.shape}")
+            raise ValueError(
+                f"y must be one whole number for each of {offsets.size - 1} rows, got {y.dtype} of shape {y.shape}"
+            )
         self.classes, classes = np.unique(y, return_inverse=True)
         rng = np.random.default_rng(self.seed)
         self._words = self._embeddings(self.n_features, rng)
@@ -53,7 +59,16 @@ class LinearProxy:
         self.forgetting, was_right, ever = np.zeros(y.size), np.zeros(y.size, bool), np.zeros(y.size, bool)
         rates = self.lr * (1 - np.arange(self.epochs + 1) / self.epochs)
         for epoch in range(self.epochs):
-            right = kernel.learn(ids, offsets, classes, rng.permutation(y.size), self._words, self._pairs, self._heads, rates[epoch : epoch + 2])
+            right = kernel.learn(
+                ids,
+                offsets,
+                classes,
+                rng.permutation(y.size),
+                self._words,
+                self._pairs,
+                self._heads,
+                rates[epoch : epoch + 2],
+            )
             self.forgetting += was_right & ~right
             was_right, ever = right, ever | right
         self.forgetting[~ever] = np.inf
@@ -84,7 +99,9 @@ class LinearProxy:
     def _rows(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         ids, offsets = np.ascontiguousarray(X[0]), np.ascontiguousarray(X[1], np.int64)
         if ids.size and not (ids.dtype.kind in "iu" and 0 <= ids.min() and ids.max() < self.n_features):
-            raise ValueError(f"ids must be whole numbers from 0 to {self.n_features - 1}, got {ids.min()} to {ids.max()} ({ids.dtype})")
+            raise ValueError(
+                f"ids must be whole numbers from 0 to {self.n_features - 1}, got {ids.min()} to {ids.max()} ({ids.dtype})"
+            )
         if not offsets.size or offsets[0] or offsets[-1] != ids.size or (np.diff(offsets) < 0).any():
             raise ValueError(f"offsets must rise from 0 to the number of ids, {ids.size}, got {offsets!r:.80}")
         return ids.astype(np.int32, copy=False), offsets

@@ -88,7 +88,11 @@ class LogisticRegression:
 
     def state_dict(self):
         """Settings, to check, and copies of all that was learnt: a flat dict of numbers and arrays."""
-        settings = {"class": type(self).__name__, "version": VERSION, **{name: getattr(self, name) for name in _SETTINGS}}
+        settings = {
+            "class": type(self).__name__,
+            "version": VERSION,
+            **{name: getattr(self, name) for name in _SETTINGS},
+        }
         return settings | {"stored": self._stored.copy(), "scalars": self._state.copy()}
 
     def load_state_dict(self, state):

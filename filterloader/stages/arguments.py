@@ -18,17 +18,27 @@ DATALOADER_ARGUMENTS = (
 def check(dataset: Any, tokenizer: Any, text: Any, label: Any, policy: Any, granularity: Any, score_fn: Any) -> None:
     """Raise TypeError or ValueError for what no loader can be built from."""
     if isinstance(dataset, Mapping):
-        raise TypeError(f"dataset is a mapping with the keys {sorted(map(str, dataset))[:8]}; pass one of its splits, e.g. dataset['train']")
+        raise TypeError(
+            f"dataset is a mapping with the keys {sorted(map(str, dataset))[:8]}; pass one of its splits, e.g. dataset['train']"
+        )
     if isinstance(dataset, DataLoader) or hasattr(dataset, "hook"):
-        raise TypeError(f"dataset is a {type(dataset).__name__}; pass the data set it reads, and its arguments, instead")
+        raise TypeError(
+            f"dataset is a {type(dataset).__name__}; pass the data set it reads, and its arguments, instead"
+        )
     if isinstance(dataset, (str, bytes)) or not (hasattr(dataset, "__getitem__") or hasattr(dataset, "__iter__")):
-        raise TypeError(f"dataset is {dataset!r:.80}; pass rows: a list of dicts, a Dataset, or datasets.load_dataset(…)['train']")
+        raise TypeError(
+            f"dataset is {dataset!r:.80}; pass rows: a list of dicts, a Dataset, or datasets.load_dataset(…)['train']"
+        )
     if not (hasattr(dataset, "__getitem__") or isinstance(dataset, IterableDataset)):
         raise TypeError(
             f"dataset is a {type(dataset).__name__}, which has no rows by number and is no IterableDataset; make it a list, or wrap it "
             "in a torch.utils.data.IterableDataset"
         )
-    missing = [name for name in ("screen", "judge", "state_dict", "load_state_dict") if not callable(getattr(policy, name, None))]
+    missing = [
+        name
+        for name in ("screen", "judge", "state_dict", "load_state_dict")
+        if not callable(getattr(policy, name, None))
+    ]
     if isinstance(policy, type) or missing:
         lacks = "is a class, not an instance" if isinstance(policy, type) else f"has no {', '.join(missing)}"
         raise TypeError(f"policy={policy!r} {lacks}; pass a policy such as ThreeStage() or Random(0.3)")
@@ -43,7 +53,9 @@ def check(dataset: Any, tokenizer: Any, text: Any, label: Any, policy: Any, gran
             "transformers.PreTrainedTokenizerFast(tokenizer_object=…)"
         )
     if tokenizer is not None and getattr(tokenizer, "pad_token_id", 0) is None:
-        raise ValueError("the tokenizer has no padding token; set one first, e.g. tokenizer.pad_token = tokenizer.eos_token")
+        raise ValueError(
+            "the tokenizer has no padding token; set one first, e.g. tokenizer.pad_token = tokenizer.eos_token"
+        )
     if score_fn is not None and not callable(score_fn):
         raise TypeError(f"score_fn must be a function batch -> losses or logits, got {type(score_fn).__name__}")
     if score_fn is not None and granularity == "batch":

@@ -163,7 +163,9 @@ class Batching:
         """Raises ValueError where the state is of a loader that batches otherwise."""
         for name, buffer in (("gathered", self.gathered), ("buffer", self.refill)):
             if (buffer is None) != (state[name] is None):
-                raise ValueError("the saved state is of a loader that held other batches back; build it with the same buffer_batches=, score_fn= and policy")
+                raise ValueError(
+                    "the saved state is of a loader that held other batches back; build it with the same buffer_batches=, score_fn= and policy"
+                )
             if buffer is not None:
                 buffer.load_state_dict(state[name])
         self._held, self._leaving = _loaded(state["held"]), _loaded(state["leaving"])

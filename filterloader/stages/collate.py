@@ -66,7 +66,9 @@ class Collator:
             if column is None:
                 batch[name] = self._square(name, None, tokens.offsets, width)
             elif isinstance(column, Ragged):
-                batch[name] = self._square(name, column.values, column.offsets, width if column.offsets is tokens.offsets else None)
+                batch[name] = self._square(
+                    name, column.values, column.offsets, width if column.offsets is tokens.offsets else None
+                )
             else:
                 batch[name] = torch.from_numpy(column)
         batch.label = self.label
@@ -89,7 +91,9 @@ class Collator:
         if values is None:
             ragged.mask_rows(offsets, out, self.left)
         else:
-            ragged.pad_rows(values, offsets, out, self.fill.get(name, _FILL["labels"] if name.endswith("_labels") else 0), self.left)
+            ragged.pad_rows(
+                values, offsets, out, self.fill.get(name, _FILL["labels"] if name.endswith("_labels") else 0), self.left
+            )
         return tensor
 
 

@@ -95,7 +95,9 @@ class RefillBuffer:
 
     def _arrive(self) -> None:
         if self._coming:
-            self._ready.append(self._finish(Candidates.concat(self._coming)) if self._future is None else self._future.result())
+            self._ready.append(
+                self._finish(Candidates.concat(self._coming)) if self._future is None else self._future.result()
+            )
             self._unfinished -= sum(map(len, self._coming))
             self._coming, self._future = [], None
 
@@ -113,14 +115,26 @@ class RefillBuffer:
         return {**self.__dict__, "_future": None, "_thread": None}
 
     def state_dict(self) -> dict:
-        waiting, coming, fresh = (Candidates.concat(part).state_dict() if part else None for part in (self._ready, self._coming, self._fresh))
-        return {"batch_size": self.batch_size, "fixed": self.fixed, "batches": self.batches, "waiting": waiting, "coming": coming, "fresh": fresh}
+        waiting, coming, fresh = (
+            Candidates.concat(part).state_dict() if part else None for part in (self._ready, self._coming, self._fresh)
+        )
+        return {
+            "batch_size": self.batch_size,
+            "fixed": self.fixed,
+            "batches": self.batches,
+            "waiting": waiting,
+            "coming": coming,
+            "fresh": fresh,
+        }
 
     def load_state_dict(self, state: dict) -> None:
         check_same("batches held back", state["batches"], self.batches)
         if state["fixed"] or self.fixed:
             check_same("batch_size", state["batch_size"], self.batch_size)
-        parts = [[] if state[name] is None else [Candidates.from_state(state[name])] for name in ("waiting", "coming", "fresh")]
+        parts = [
+            [] if state[name] is None else [Candidates.from_state(state[name])]
+            for name in ("waiting", "coming", "fresh")
+        ]
         self.clear()
         self.batch_size = state["batch_size"]
         self._ready, self._coming, self._fresh = parts

@@ -44,7 +44,9 @@ class Screening:
         self.ledger.spent("predictor_s", perf_counter() - start)
         whole = np.count_nonzero(weights) == len(asked)
         if not whole and not self.refilling and self.by_example:
-            raise ValueError(f"{self.policy!r} has gates_forward=False, yet its screen dropped candidates; set gates_forward = True")
+            raise ValueError(
+                f"{self.policy!r} has gates_forward=False, yet its screen dropped candidates; set gates_forward = True"
+            )
         keep = None if whole else weights > 0
         self.ledger.screened(asked, keep)
         asked.weights = weights
@@ -72,7 +74,9 @@ class Screening:
             candidates, losses = candidates.take(known), losses[known]
         start = perf_counter()
         if known.size:
-            weights = checked(self.policy.judge(candidates, np.maximum(losses, 0)), len(candidates), self.policy, "judge")
+            weights = checked(
+                self.policy.judge(candidates, np.maximum(losses, 0)), len(candidates), self.policy, "judge"
+            )
             candidates.weights, candidates.judged = candidates.weights * weights, np.ones(len(candidates), bool)
         self.ledger.spent("predictor_s", perf_counter() - start)
         kept = np.flatnonzero(candidates.weights)

@@ -114,7 +114,9 @@ def check(policy: Any, source: Source, *, features: Any, score_fn: Any) -> None:
         raise ValueError(_no_score_fn(policy))
     crossed = getattr(features, "kind", "tokens") != "tokens" or getattr(features, "label", False) is True
     if getattr(policy, "predicts_labels", False) and crossed:
-        raise ValueError(f"{name} predicts the label from the words, and features={features!r} tells it the label; leave features= out")
+        raise ValueError(
+            f"{name} predicts the label from the words, and features={features!r} tells it the label; leave features= out"
+        )
 
 
 def _drawn_from(source: Source) -> Sized | None:
@@ -141,13 +143,17 @@ def _arrived(scores: Any, n: int) -> Any:
     """What a ``score_fn`` returned for ``n`` rows, on the CPU."""
     if isinstance(scores, torch.Tensor):
         if scores.shape[:1] != (n,):
-            raise ValueError(f"score_fn must return one row for each of the {n} examples of its batch, got shape {list(scores.shape)}")
+            raise ValueError(
+                f"score_fn must return one row for each of the {n} examples of its batch, got shape {list(scores.shape)}"
+            )
         return scores.detach().to("cpu")
     if isinstance(scores, Mapping) and scores:
         return {name: _arrived(part, n) for name, part in scores.items()}
     if isinstance(scores, (tuple, list)) and scores:
         return tuple(_arrived(part, n) for part in scores)
-    raise ValueError(f"score_fn must return a tensor, or a tuple, list or dict of tensors, got {type(scores).__name__}: {scores!r:.60}")
+    raise ValueError(
+        f"score_fn must return a tensor, or a tuple, list or dict of tensors, got {type(scores).__name__}: {scores!r:.60}"
+    )
 
 
 def _joined(parts: list, order: torch.Tensor) -> Any:

@@ -48,7 +48,13 @@ def get_scheduler(
     rate = optimizer.defaults.get("lr", optimizer.param_groups[0]["lr"])
     stand_in = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=rate)
     try:
-        steps = by_step(name, stand_in, num_warmup_steps=round(warmup * _STEPS), num_training_steps=_STEPS, scheduler_specific_kwargs=settings)
+        steps = by_step(
+            name,
+            stand_in,
+            num_warmup_steps=round(warmup * _STEPS),
+            num_training_steps=_STEPS,
+            scheduler_specific_kwargs=settings,
+        )
     except TypeError as error:
         raise ValueError(f"schedule {name!r} does not take these settings: {error}") from None
     if not isinstance(steps, LambdaLR):

@@ -104,7 +104,11 @@ def test_list_says_what_is_done_and_what_is_missing(data, finished, capsys):
 def test_every_row_can_have_controls_of_its_own(data, tmp_path, capsys):
     assert call(data, tmp_path, "--list", "--own", "all") == 0
     listed = capsys.readouterr().out
-    assert all(f"random as {name}" in listed for name in ROWS) and "as train_all/1" not in listed and "as random" not in listed
+    assert (
+        all(f"random as {name}" in listed for name in ROWS)
+        and "as train_all/1" not in listed
+        and "as random" not in listed
+    )
 
 
 def test_names_of_rows_with_own_controls_are_checked(data, tmp_path, capsys):
@@ -122,7 +126,9 @@ def test_what_is_named_twice_is_run_once(data, finished, capsys):
 
 def test_a_policy_whose_defaults_have_changed_is_run_again(data, finished, tmp_path, capsys):
     cells = lines(finished)
-    next(cell for cell in cells if cell["policy"] == "fixed_threshold")["settings"] = "FixedThreshold(threshold=0.3, old=True)"
+    next(cell for cell in cells if cell["policy"] == "fixed_threshold")["settings"] = (
+        "FixedThreshold(threshold=0.3, old=True)"
+    )
     (tmp_path / "cells.jsonl").write_text("".join(json.dumps(cell) + "\n" for cell in cells))
     assert call(data, tmp_path, "--list") == 0
     assert capsys.readouterr().out.splitlines()[0].endswith("missing: fixed_threshold/0.3")
@@ -133,12 +139,16 @@ def test_cells_of_a_busy_machine_can_be_run_again(data, finished, tmp_path):
     for cell in cells:
         cell["cpu_s"] = cell["elapsed_s"] * (0.5 if cell["policy"] in ("train_all", "fixed_threshold") else 1.0)
     (tmp_path / "cells.jsonl").write_text("".join(json.dumps(cell) + "\n" for cell in cells))
-    assert call(data, tmp_path, policies=["fixed_threshold/0.3"]) == 0 and lines(tmp_path) == cells  # unless it is asked for
+    assert (
+        call(data, tmp_path, policies=["fixed_threshold/0.3"]) == 0 and lines(tmp_path) == cells
+    )  # unless it is asked for
     call(data, tmp_path, "--steady", "0.75", policies=["fixed_threshold/0.3"])
     again = lines(tmp_path)
     full = again[0]
     assert len(again) == len(cells) and full["wall_s"] != cells[0]["wall_s"]
-    assert all(cell["t_norm_measured"] == pytest.approx(cell["wall_s"] / full["wall_s"]) for cell in again if cell["seed"] == 0)
+    assert all(
+        cell["t_norm_measured"] == pytest.approx(cell["wall_s"] / full["wall_s"]) for cell in again if cell["seed"] == 0
+    )
     changed = [cell["policy"] for cell, before in zip(again, cells, strict=True) if cell["wall_s"] != before["wall_s"]]
     assert set(changed) == {"train_all", "fixed_threshold"}
 
@@ -213,7 +223,9 @@ def test_bad_input_is_told_in_one_line(data, tmp_path, capsys):
 
 def test_what_the_library_lacks_is_left_out_with_a_note(monkeypatch):
     monkeypatch.setitem(systems.POLICIES, "infobatch", TrainAll)  # takes no epochs=
-    monkeypatch.setattr(systems, "POLICIES", {name: kind for name, kind in systems.POLICIES.items() if name != "fixed_threshold"})
+    monkeypatch.setattr(
+        systems, "POLICIES", {name: kind for name, kind in systems.POLICIES.items() if name != "fixed_threshold"}
+    )
     rows, notes = systems.choose(systems.SYSTEMS, None)
     assert not {"infobatch", "fixed_threshold"} & {row.policy for row in rows}
     assert any("no 'fixed_threshold'" in note for note in notes)
@@ -227,7 +239,12 @@ def test_the_names_of_rows_are_unique():
 def test_order_is_seed_then_data_set_then_baseline_controls_rows():
     rows, _ = systems.choose(systems.SYSTEMS, ["three_stage/example"])
     cells = list(plan.cells(["one", "two"], rows, [0, 1], own=["three_stage/example"]))
-    assert list(dict.fromkeys((cell.seed, cell.dataset) for cell in cells)) == [(0, "one"), (0, "two"), (1, "one"), (1, "two")]
+    assert list(dict.fromkeys((cell.seed, cell.dataset) for cell in cells)) == [
+        (0, "one"),
+        (0, "two"),
+        (1, "one"),
+        (1, "two"),
+    ]
     first = [cell for cell in cells if (cell.seed, cell.dataset) == (0, "one")]
     assert first[0].system.name == "train_all/1"
     place = [cell.controls or cell.system.policy for cell in first]
@@ -265,9 +282,15 @@ def test_what_was_right_survives_packing():
 def test_broken_lines_are_taken_out_wherever_they_are(tmp_path):
     kept = [json.dumps(cell(seed=seed)) for seed in range(3)]
     path = tmp_path / "cells.jsonl"
-    path.write_text("\n".join([kept[0], kept[1][:30], '{"no": "cell"}', "null", "[1, 2]", kept[1], kept[2]]))  # no newline at the end: whole all the same
+    path.write_text(
+        "\n".join([kept[0], kept[1][:30], '{"no": "cell"}', "null", "[1, 2]", kept[1], kept[2]])
+    )  # no newline at the end: whole all the same
     found = store.Store(path)
-    assert [one["seed"] for one in found.cells.values()] == [0, 1, 2] and "4 lines that hold no whole cell" in found.notes[0]
+    assert [one["seed"] for one in found.cells.values()] == [
+        0,
+        1,
+        2,
+    ] and "4 lines that hold no whole cell" in found.notes[0]
     with found.claimed():
         assert path.read_text() == "\n".join(kept) + "\n"
         found.add(cell(seed=3))
@@ -310,7 +333,9 @@ def test_own_controls_are_rungs_of_their_rows_ladder(tmp_path):
 
     assert merits()[0] == merits()[1] > 0.8
     found.add(cell("random", "0.12", correct=[1, 1, 0, 0], wall=2.0, controls="three_stage/example"))
-    assert merits() == [pytest.approx(0.75), merits()[1]] and merits()[1] > 0.8  # half of the way, in the logarithm, from .5 to 2 s
+    assert (
+        merits() == [pytest.approx(0.75), merits()[1]] and merits()[1] > 0.8
+    )  # half of the way, in the logarithm, from .5 to 2 s
     mine, other = (row for row in controls.rows(found, "one") if row.policy == "three_stage")
     assert len(mine.own["random"]) == 1 and not other.own
     assert [len(row.cells) for row in controls.rows(found, "one")] == [1, 1, 1, 1]
@@ -377,6 +402,8 @@ def test_the_page_marks_the_front_and_the_best_gain_over_time(tmp_path):
     found = store.Store(tmp_path / "cells.jsonl")
     found.add(cell(correct=[1, 1, 1, 0], base_accuracy=0.25, t_norm_measured=1.0))
     found.add(cell("three_stage", "example", correct=[1, 1, 1, 0], wall=5.0, base_accuracy=0.25, t_norm_measured=0.5))
-    found.add(cell("auto_threshold", "default", correct=[1, 0, 0, 0], wall=9.0, base_accuracy=0.25, t_norm_measured=0.9))
+    found.add(
+        cell("auto_threshold", "default", correct=[1, 0, 0, 0], wall=9.0, base_accuracy=0.25, t_norm_measured=0.9)
+    )
     front, best = frontier.marked(controls.rows(found, "one"))
     assert front == ["three_stage/example"] and best == "three_stage/example"

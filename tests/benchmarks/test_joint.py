@@ -19,7 +19,9 @@ def rows(n, seed=0):
     out = []
     for _ in range(n):
         intent, city = rng.choice(["fly", "drive"], p=[0.8, 0.2]), rng.choice(CITIES)
-        out.append({"tokens": [str(intent), "to", str(city), "now"], "slots": ["O", "O", "B-city", "O"], "intent": str(intent)})
+        out.append(
+            {"tokens": [str(intent), "to", str(city), "now"], "slots": ["O", "O", "B-city", "O"], "intent": str(intent)}
+        )
     return out
 
 
@@ -55,7 +57,9 @@ def made(data):
 
 def test_labels_stand_on_the_first_subword_of_each_word(made):
     task, tokenizer, *_ = made
-    (row,) = joint.encode(tokenizer, [{"tokens": ["flyto", "parisnow"], "slots": ["O", "B-city"], "label": 0}], task.tags)
+    (row,) = joint.encode(
+        tokenizer, [{"tokens": ["flyto", "parisnow"], "slots": ["O", "B-city"], "label": 0}], task.tags
+    )
     words = tokenizer(["flyto", "parisnow"], is_split_into_words=True).word_ids()
     assert len(words) > 4  # strange words fall apart
     ref = [joint.IGNORED if word is None or words[i - 1] == word else word for i, word in enumerate(words)]
@@ -64,7 +68,9 @@ def test_labels_stand_on_the_first_subword_of_each_word(made):
 
 def test_token_labels_are_padded_with_what_the_loss_ignores(made):
     task, tokenizer, model, _ = made
-    encoded = joint.encode(tokenizer, [{"tokens": ["fly"], "slots": ["O"], "label": 0}, {**rows(1)[0], "label": 1}], task.tags)
+    encoded = joint.encode(
+        tokenizer, [{"tokens": ["fly"], "slots": ["O"], "label": 0}, {**rows(1)[0], "label": 1}], task.tags
+    )
     model.eval()
     both, (_, slots, slot_labels, labels) = joint.losses_of(model, joint.collate(encoded, tokenizer.pad_token_id))
     alone = [joint.losses_of(model, joint.collate([one], tokenizer.pad_token_id))[0].item() for one in encoded]

@@ -67,7 +67,9 @@ def test_rows_in_another_order_or_lost_are_found(corpus):
     class Drawn(list):
         generator = torch.Generator()
 
-    loader = FilteringDataLoader(corpus.tokenized, tokenizer=corpus.tokenizer, policy=TrainAll(), **everything.arguments(16, 0))
+    loader = FilteringDataLoader(
+        corpus.tokenized, tokenizer=corpus.tokenizer, policy=TrainAll(), **everything.arguments(16, 0)
+    )
     batches = Drawn(loader)
     everything.same_batches(batches, Drawn(batches))
     for wrong in ([batches[1], batches[0], *batches[2:]], batches[:-1]):
@@ -105,7 +107,10 @@ def test_screening_and_prediction(corpus, monkeypatch):
     for name, value in (("WARM", 64), ("TIMED", 64), ("RIVER", 32)):
         monkeypatch.setattr(bench, name, value)
     lines = list(prediction.predicted(corpus, batch=32, repeats=1))
-    assert len(lines) == 4 and all({"times faster than scikit-learn", "times faster than scikit-learn from ids"} <= line["figures"].keys() for line in lines)
+    assert len(lines) == 4 and all(
+        {"times faster than scikit-learn", "times faster than scikit-learn from ids"} <= line["figures"].keys()
+        for line in lines
+    )
 
 
 def test_views_of_arrow_find_each_row_wherever_it_lies(corpus):
@@ -130,7 +135,11 @@ def test_training(corpus, monkeypatch):
 def test_runs_that_differ_or_lose_rows_are_found():
     counts = {"seen": 10, "screened_out": 4, "forwarded": 6, "backwarded": 6, "reports": 3}
     training.consistent("x", [counts, dict(counts)], 10, everything=False)
-    for wrong, everything_ in (([counts, counts | {"forwarded": 5}], False), ([counts | {"forwarded": 5}], False), ([counts], True)):
+    for wrong, everything_ in (
+        ([counts, counts | {"forwarded": 5}], False),
+        ([counts | {"forwarded": 5}], False),
+        ([counts], True),
+    ):
         with pytest.raises(AssertionError):
             training.consistent("x", wrong, 10, everything=everything_)
 
@@ -156,7 +165,9 @@ def test_figures():
     assert clock.figure([3, 1, 2], least=2) == {"median": 2, "low": 1, "high": 3, "aim": ">= 2", "met": True}
     assert clock.figure([1.06], most=1.05)["met"] is False
     times = {"ours": [1.0, 2.0], "theirs": [3.0, 4.0]}
-    assert clock.times_faster(times, "ours", {"theirs": 30}) == {"times faster than theirs": clock.figure([3, 2], least=30)}
+    assert clock.times_faster(times, "ours", {"theirs": 30}) == {
+        "times faster than theirs": clock.figure([3, 2], least=30)
+    }
     turns = []
     clock.interleaved({"a": lambda: turns.append("a"), "b": lambda: turns.append("b")}, 2)
     assert turns == ["a", "b", "b", "a"]
@@ -169,7 +180,9 @@ def test_the_command_prints_its_table_again(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(loader_throughput, "settle_threads", lambda threads: None)
     out, data = tmp_path / "out.jsonl", tmp_path / "set"
     data.mkdir()
-    (data / "train.jsonl").write_text("".join(json.dumps({"sentence": row["text"], "label": row["label"]}) + "\n" for row in sentences(100)))
+    (data / "train.jsonl").write_text(
+        "".join(json.dumps({"sentence": row["text"], "label": row["label"]}) + "\n" for row in sentences(100))
+    )
     monkeypatch.setattr("sys.argv", ["x", "--data", str(data), "--rows", "64", "--repeats", "1", "--batches", "16", "--workers", "0",
                                      "--only", "tokenized", "filter", "gpu", "--out", str(out)])  # fmt: skip
     loader_throughput.main()
@@ -192,4 +205,8 @@ def test_profile(corpus):
 
 def test_without_data_there_are_docstrings():
     (corpus,) = corpora(None, None, 50)
-    assert len(corpus) == 50 and corpus.bytes == sum(len(text.encode()) for text in corpus.texts) and corpus.labels.shape == (50,)
+    assert (
+        len(corpus) == 50
+        and corpus.bytes == sum(len(text.encode()) for text in corpus.texts)
+        and corpus.labels.shape == (50,)
+    )

@@ -18,7 +18,15 @@ from tests.experiments import test_metrics
 
 def cell(policy, budget, correct, seed=0, dataset="sst2", wall=10.0, **more):
     right = np.array(correct, bool)
-    values = {"alpha_b": 0.0, "alpha_fb": 0.0, "t_norm_modelled": 1.0, "seen": 100, "backwarded": 100, "base_accuracy": 0.0, "t_norm_measured": wall / 10}
+    values = {
+        "alpha_b": 0.0,
+        "alpha_fb": 0.0,
+        "t_norm_modelled": 1.0,
+        "seen": 100,
+        "backwarded": 100,
+        "base_accuracy": 0.0,
+        "t_norm_measured": wall / 10,
+    }
     return {"dataset": dataset, "policy": policy, "budget": budget, "seed": seed, "controls": None, "setup": "s", "wall_s": wall, "epochs": 2,
             "correct": store.packed(right), "test_rows": right.size, "accuracy": right.mean(), **values, **more}  # fmt: skip
 
@@ -74,7 +82,10 @@ def test_an_accuracy_needs_its_time(tmp_path):
     assert verdict(slow, "Table 3a", "Fixed 0.1, SST2")[1] == claims.NO
     worse = evidence(tmp_path / "worse", main=[full, cell("fixed_threshold", "0.1", HALF, wall=5.0)])
     assert verdict(worse, "Table 3a", "Fixed 0.1, SST2")[1] == claims.NO
-    few = evidence(tmp_path / "few", main=[cell("train_all", "1", RIGHT[:40]), cell("fixed_threshold", "0.1", wrong(2)[-40:], wall=5.0)])
+    few = evidence(
+        tmp_path / "few",
+        main=[cell("train_all", "1", RIGHT[:40]), cell("fixed_threshold", "0.1", wrong(2)[-40:], wall=5.0)],
+    )
     text, given = verdict(few, "Table 3a", "Fixed 0.1, SST2")  # an interval that holds nearly anything tells nothing
     assert given == claims.OPEN and "(1 seed only): -5.00" in text
 
@@ -90,12 +101,20 @@ LATE = {"backwarded": 30, "wall": 50.0, "stages": {"warm-up": 0.1, "fit": 0.3, "
 
 
 def test_random_is_read_at_the_share_trained_on_whatever_its_time(tmp_path):
-    rungs = [cell("random", "0.1", [0] * 400, backwarded=10, wall=99.0), cell("random", "0.3", HALF, backwarded=30, wall=1.0)]
+    rungs = [
+        cell("random", "0.1", [0] * 400, backwarded=10, wall=99.0),
+        cell("random", "0.3", HALF, backwarded=30, wall=1.0),
+    ]
     script = cell("three_stage", "script, batch 1", wrong(10), **LATE)
     said = "against random at batch size 8"
-    text, given = verdict(evidence(tmp_path, cell("train_all", "1", RIGHT), *rungs, script), "Table 5, batch size 1", said)
+    text, given = verdict(
+        evidence(tmp_path, cell("train_all", "1", RIGHT), *rungs, script), "Table 5, batch size 1", said
+    )
     assert given == claims.YES and "+47.50" in text and "trained on 30 %" in text
-    assert verdict(evidence(tmp_path), "Table 5, batch size 1", "all along") == ("sst2 random, batch 1 was not run for seed 0", claims.OPEN)
+    assert verdict(evidence(tmp_path), "Table 5, batch size 1", "all along") == (
+        "sst2 random, batch 1 was not run for seed 0",
+        claims.OPEN,
+    )
     singles = [cell("random", f"{keep}, batch 1", RIGHT, backwarded=100 * keep) for keep in (0.1, 0.3)]
     text, given = verdict(evidence(tmp_path, *singles), "Table 5, batch size 1", "all along")
     assert given == claims.NO and "-2.50" in text
@@ -104,13 +123,17 @@ def test_random_is_read_at_the_share_trained_on_whatever_its_time(tmp_path):
     assert given == claims.NO and "+0.50" in text  # below the paper's gain, whatever 0
     level = [{**one, "correct": cell("random", "0", [*[0] * 60, *RIGHT[60:]])["correct"]} for one in singles]
     mixed = cell("three_stage", "script, batch 1", [*RIGHT[:350], *[0] * 50], **LATE)
-    assert verdict(evidence(tmp_path, *level, mixed), "Table 5, batch size 1", "all along")[1] == claims.OPEN  # holds 0, and the paper's gain
+    assert (
+        verdict(evidence(tmp_path, *level, mixed), "Table 5, batch size 1", "all along")[1] == claims.OPEN
+    )  # holds 0, and the paper's gain
 
 
 def test_random_is_not_read_beyond_the_shares_it_was_run_at(tmp_path):
     singles = [cell("random", f"{keep}, batch 1", HALF, backwarded=100 * keep) for keep in (0.1, 0.5)]
     script = cell("three_stage", "script, batch 1", RIGHT, **{**LATE, "backwarded": 90})
-    text, given = verdict(evidence(tmp_path, cell("train_all", "1", RIGHT), *singles, script), "Table 5, batch size 1", "all along")
+    text, given = verdict(
+        evidence(tmp_path, cell("train_all", "1", RIGHT), *singles, script), "Table 5, batch size 1", "all along"
+    )
     assert given == claims.OPEN and "trained on 90 %, and random, batch 1 was run from 10 to 50 %" in text
 
 
@@ -118,12 +141,25 @@ def test_the_last_stage_is_judged_on_the_seeds_that_reach_it(tmp_path):
     script = cell("three_stage", "script, batch 1", RIGHT, **LATE)
     never = {**script, "seed": 1, "stages": {"warm-up": 0.1, "fit": 0.9}}
     own = {"controls": "three_stage/script, batch 1", "backwarded": 32, "single": [0.4, 0.2]}
-    found = evidence(tmp_path, cell("train_all", "1", RIGHT), script, never, *(cell("random", "0.3", HALF, seed, **own) for seed in range(2)))
+    found = evidence(
+        tmp_path,
+        cell("train_all", "1", RIGHT),
+        script,
+        never,
+        *(cell("random", "0.3", HALF, seed, **own) for seed in range(2)),
+    )
     text, given = verdict(found, "Table 5, batch size 1", "from the same place on")
     assert given == claims.YES and "(1 seed only): +50.00" in text and text.endswith("trained on 30 and 32 %")
-    text, given = verdict(evidence(tmp_path / "never", cell("train_all", "1", RIGHT), never), "Table 5, batch size 1", "from the same place on")
+    text, given = verdict(
+        evidence(tmp_path / "never", cell("train_all", "1", RIGHT), never),
+        "Table 5, batch size 1",
+        "from the same place on",
+    )
     assert given == claims.OPEN and "did not reach the last stage" in text
-    rows = [cell("three_stage", name, RIGHT, stages={"fit": 1.0}) for name in ("script", "W 4", "W 16", "ALT 0.1", "ALT 0.2")]
+    rows = [
+        cell("three_stage", name, RIGHT, stages={"fit": 1.0})
+        for name in ("script", "W 4", "W 16", "ALT 0.1", "ALT 0.2")
+    ]
     short = evidence(tmp_path / "short", cell("train_all", "1", RIGHT), *rows)
     for said in ("W 4, 8, 16", "ALT .1 or .2"):
         text, given = verdict(short, "Sensitivity on SST2 (the script, around N0 .1, W 8, ALT .3)", said)
@@ -131,14 +167,22 @@ def test_the_last_stage_is_judged_on_the_seeds_that_reach_it(tmp_path):
 
 
 def test_the_best_of_three_stages_stands_for_the_system(tmp_path):
-    rows = [cell("three_stage", "example", HALF, wall=1.0), cell("three_stage", "scored", RIGHT, wall=2.0), cell("three_stage", "frozen", RIGHT, wall=0.1)]
+    rows = [
+        cell("three_stage", "example", HALF, wall=1.0),
+        cell("three_stage", "scored", RIGHT, wall=2.0),
+        cell("three_stage", "frozen", RIGHT, wall=0.1),
+    ]
     found = evidence(tmp_path, main=[cell("train_all", "1", RIGHT), *rows])
     assert found.three_stages("sst2").budget == "scored"
 
 
 def test_headlines_of_dynamic_pruning(tmp_path):
     cheap = {"t_norm_modelled": 0.4}
-    rows = [cell("train_all", "1", RIGHT), cell("dynamic_el2n", "0.5", RIGHT, wall=6.0, **cheap), cell("dynamic_el2n", "0.2", wrong(20), wall=3.0, **cheap)]
+    rows = [
+        cell("train_all", "1", RIGHT),
+        cell("dynamic_el2n", "0.5", RIGHT, wall=6.0, **cheap),
+        cell("dynamic_el2n", "0.2", wrong(20), wall=3.0, **cheap),
+    ]
     found = evidence(tmp_path, main=rows)
     assert verdict(found, "Dynamic pruning", "sst2, classification: 50 %")[1] == claims.YES
     assert verdict(found, "Dynamic pruning", "sst2, classification: 80 %")[1] == claims.NO  # five points, not one
@@ -152,7 +196,11 @@ def test_headlines_of_dynamic_pruning(tmp_path):
 
 def test_energy_is_as_much_as_time(tmp_path):
     sets = [name for name in claims.SETS.values() if name]
-    cells = [cell(*row, RIGHT, dataset=name, wall=wall) for name in sets for row, wall in ((("train_all", "1"), 10.0), (("three_stage", "example"), 5.4))]
+    cells = [
+        cell(*row, RIGHT, dataset=name, wall=wall)
+        for name in sets
+        for row, wall in ((("train_all", "1"), 10.0), (("three_stage", "example"), 5.4))
+    ]
     found = evidence(tmp_path, main=cells)
     assert verdict(found, "In words, section 5.2", "of the energy") == ("mean 46.0 % over 4 data sets", claims.YES)
     assert verdict(found, "In words, section 5.2", "CO2e")[1] == claims.OPEN
@@ -199,15 +247,25 @@ def test_the_script_takes_single_steps_in_its_last_stage_only_and_counts_what_it
 
 def test_the_fairest_control_takes_as_many_single_steps_from_the_same_place_on(tokenizer, steps):
     bench = reproduction.ReproductionBench(None, torch.device("cpu"), "fp32")
-    row = {"single": "filter", "singles": 40, "backwarded": 120, "seen": 400, "stages": {"warm-up": 0.1, "fit": 0.4, "filter": 0.5}}
+    row = {
+        "single": "filter",
+        "singles": 40,
+        "backwarded": 120,
+        "seen": 400,
+        "stages": {"warm-up": 0.1, "fit": 0.4, "filter": 0.5},
+    }
     control = bench.control("random", row, {})
-    assert control.single == (0.5, 0.2) and repr(control.make(2)) == repr(Random(0.4))  # 80 of the first 200, 40 of the last
+    assert control.single == (0.5, 0.2) and repr(control.make(2)) == repr(
+        Random(0.4)
+    )  # 80 of the first 200, 40 of the last
     late = bench.control("random", {**row, "singles": 0, "stages": {"fit": 1.0}}, {})
     assert late.single[0] == 1.0 and repr(late.make(2)) == repr(Random(0.3))
     rows = [{**row, "label": int("hard" in row["text"])} for row in sentences(400)]
     recipe = experiment.Recipe(text="text", batch_size=8, epochs=2)
     model = encoder.small_encoder(len(tokenizer), 2, hidden=16, layers=1, heads=2)
-    _, loader, singles = reproduction.train_singly(model, tokenizer, rows, control.make(2), recipe, seed=0, when=control.single)
+    _, loader, singles = reproduction.train_singly(
+        model, tokenizer, rows, control.make(2), recipe, seed=0, when=control.single
+    )
     assert 40 < singles < 140 and len(steps) - singles < 30
     assert loader.ledger.scalars()["backwarded"] == pytest.approx(240, abs=50)
 

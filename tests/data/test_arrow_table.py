@@ -38,7 +38,9 @@ def chunked(n, size):
     """A data set of ``n`` rows in chunks of ``size``, some of them slices of larger ones."""
     rows, schema = [row(i) for i in range(n)], pa.schema(COLUMNS.items())
     tables = [pa.Table.from_pylist([row(999), *rows[i : i + size]], schema=schema).slice(1) for i in range(0, n, size)]
-    return datasets.Dataset(pa.concat_tables(tables)) if tables else datasets.Dataset(pa.Table.from_pylist([], schema=schema)), rows
+    return datasets.Dataset(pa.concat_tables(tables)) if tables else datasets.Dataset(
+        pa.Table.from_pylist([], schema=schema)
+    ), rows
 
 
 def check(table, rows, index):
@@ -47,7 +49,11 @@ def check(table, rows, index):
     for name, column in found.items():
         expected = [rows[i][name] for i in index]
         if isinstance(column, Ragged):
-            assert column.offsets[0] == 0 and column.offsets[-1] == column.values.size and len(column.lengths) == len(index)
+            assert (
+                column.offsets[0] == 0
+                and column.offsets[-1] == column.values.size
+                and len(column.lengths) == len(index)
+            )
             parts = [column.values[a:b] for a, b in zip(column.offsets, column.offsets[1:], strict=False)]
             comp = [part.tobytes().decode() if name in table.strings else part.tolist() for part in parts]
             assert comp == expected
@@ -60,7 +66,11 @@ def check(table, rows, index):
 def test_any_rows_of_any_chunks(n, size, data):
     made, rows = chunked(n, size)
     table = arrow_table(made)
-    assert set(table.names) == set(COLUMNS) and all(name in table for name in COLUMNS) and set(table.strings) == {"text", "long"}
+    assert (
+        set(table.names) == set(COLUMNS)
+        and all(name in table for name in COLUMNS)
+        and set(table.strings) == {"text", "long"}
+    )
     check(table, rows, data.draw(st.lists(st.integers(-n, n - 1), max_size=20)))
 
 
@@ -70,9 +80,13 @@ def test_shuffled_selected_and_sent_to_another_process():
     rows = [order[i] for i in range(len(order))]
     check(arrow_table(order), rows, [0, 24, 3, 3, -1])
     sent = pickle.loads(pickle.dumps(ArrowRows(order, arrow_table(order), ["ids", "label"])))
-    assert len(sent) == 25 and sent.__getitems__([0, 24, 3]).columns["label"].tolist() == [rows[i]["label"] for i in (0, 24, 3)]
+    assert len(sent) == 25 and sent.__getitems__([0, 24, 3]).columns["label"].tolist() == [
+        rows[i]["label"] for i in (0, 24, 3)
+    ]
     check(arrow_table(made.select([])), [], [])
-    assert arrow_table(chunked(0, 5)[0]).gather(np.zeros(0, np.int64), ["ids", "label"]).columns["ids"].lengths.size == 0
+    assert (
+        arrow_table(chunked(0, 5)[0]).gather(np.zeros(0, np.int64), ["ids", "label"]).columns["ids"].lengths.size == 0
+    )
 
 
 def test_numbers_that_no_row_has():
@@ -85,7 +99,9 @@ def test_numbers_that_no_row_has():
 
 
 def test_what_is_no_number_is_not_in_the_table():
-    made = datasets.Dataset.from_dict({"nested": [[[1], [2]]], "none": [None], "hole": [[1, None]], "yes": [True], "fine": [[1]]})
+    made = datasets.Dataset.from_dict(
+        {"nested": [[[1], [2]]], "none": [None], "hole": [[1, None]], "yes": [True], "fine": [[1]]}
+    )
     table = arrow_table(made)
     assert [name for name in table.names if name in table] == ["fine"]
 
@@ -94,7 +110,13 @@ def test_only_plain_data_sets_have_a_table():
     made = chunked(10, 4)[0]
     assert isinstance(arrow_table(made), ArrowTable) and isinstance(arrow_table(made.with_format("torch")), ArrowTable)
     assert arrow_table(made.with_format("torch", columns=["label"])).names == ("label",)
-    odd = [made.with_transform(lambda rows: rows), made.with_format("pandas"), made.with_format("torch", device="cpu"), [1], made.to_iterable_dataset()]
+    odd = [
+        made.with_transform(lambda rows: rows),
+        made.with_format("pandas"),
+        made.with_format("torch", device="cpu"),
+        [1],
+        made.to_iterable_dataset(),
+    ]
     assert [arrow_table(data) for data in odd] == [None] * len(odd)
 
 
@@ -107,8 +129,13 @@ def test_a_stream_in_pieces():
         at += len(table)
     assert at == 25 and sum(1 for _ in arrow_stream(stream, 4, drop_last=True)) == 6
     assert piece(rows) is None and piece({"a": [1]}) is None
-    odd = [stream.map(lambda row: {"more": 1}), made, rows,
-           datasets.Dataset.from_dict({"box": [[[1]]]}).to_iterable_dataset(), datasets.IterableDataset.from_generator(lambda: iter(rows))]
+    odd = [
+        stream.map(lambda row: {"more": 1}),
+        made,
+        rows,
+        datasets.Dataset.from_dict({"box": [[[1]]]}).to_iterable_dataset(),
+        datasets.IterableDataset.from_generator(lambda: iter(rows)),
+    ]
     assert [arrow_stream(data, 4, drop_last=False) for data in odd] == [None] * len(odd)
 
 

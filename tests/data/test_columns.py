@@ -28,7 +28,9 @@ class Plain(Dataset):
 
 def tokenized(tokenizer, n=300, **extra):
     rows = sentences(n)
-    return datasets.Dataset.from_list([{**tokenizer(row["text"]), **row, **{k: f(i) for k, f in extra.items()}} for i, row in enumerate(rows)])
+    return datasets.Dataset.from_list(
+        [{**tokenizer(row["text"]), **row, **{k: f(i) for k, f in extra.items()}} for i, row in enumerate(rows)]
+    )
 
 
 def both(made, *, passes=2, policy=TrainAll, **how):
@@ -97,7 +99,9 @@ class Losing(Random):
 def test_rows_that_fail_in_the_middle_take_only_their_own_batch_with_them(tokenizer, workers):
     rows = sentences(200)
     rows[37] = {"text": None, "label": 0}
-    loader = FilteringDataLoader(rows, 8, tokenizer=tokenizer, policy=Losing(), granularity="batch", num_workers=workers)
+    loader = FilteringDataLoader(
+        rows, 8, tokenizer=tokenizer, policy=Losing(), granularity="batch", num_workers=workers
+    )
     iterator, failed, seen = iter(loader), 0, []
     while True:
         try:
@@ -134,11 +138,17 @@ def test_samplers_that_could_notice_are_not_drawn_ahead():
         def __len__(self):
             return 20
 
-    iterator = iter(FilteringDataLoader([{"input_ids": [i]} for i in range(20)], 2, sampler=Watching(), policy=TrainAll()))
+    iterator = iter(
+        FilteringDataLoader([{"input_ids": [i]} for i in range(20)], 2, sampler=Watching(), policy=TrainAll())
+    )
     next(iterator)
     assert drawn == [0, 1]
-    assert draws_at_once(SequentialSampler(rows)) and draws_at_once(RandomSampler(rows)) and draws_at_once([[1, 2], (3,)])
-    assert not draws_at_once(RandomSampler(rows, replacement=True, generator=torch.Generator())) and not draws_at_once(Watching())
+    assert (
+        draws_at_once(SequentialSampler(rows)) and draws_at_once(RandomSampler(rows)) and draws_at_once([[1, 2], (3,)])
+    )
+    assert not draws_at_once(RandomSampler(rows, replacement=True, generator=torch.Generator())) and not draws_at_once(
+        Watching()
+    )
     assert not draws_at_once([torch.tensor([1, 2])])
 
 
@@ -242,7 +252,13 @@ def test_words_beside_tokens_and_beside_a_collate_function(tokenizer):
     made = tokenized(tokenizer)
     batch = next(iter(FilteringDataLoader(made, 8, features="words*label")))
     assert set(batch) == {"input_ids", "attention_mask", "idx", "labels"}
-    batch = next(iter(FilteringDataLoader(made, 8, features="words", text="text", collate_fn=lambda rows: [row["text"] for row in rows])))
+    batch = next(
+        iter(
+            FilteringDataLoader(
+                made, 8, features="words", text="text", collate_fn=lambda rows: [row["text"] for row in rows]
+            )
+        )
+    )
     assert len(batch) == 8 and isinstance(batch[0], str)
 
 

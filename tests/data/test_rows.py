@@ -41,14 +41,21 @@ class Batches(IterableDataset):
 
 
 def test_batches_that_the_data_set_makes_itself():
-    ref, comp = list(DataLoader(Batches(), batch_size=None)), list(FilteringDataLoader(Batches(), batch_size=None, policy=TrainAll()))
+    ref, comp = (
+        list(DataLoader(Batches(), batch_size=None)),
+        list(FilteringDataLoader(Batches(), batch_size=None, policy=TrainAll())),
+    )
     assert len(ref) == len(comp) and all(map(equal, ref, comp))
-    data = datasets.Dataset.from_dict({"input_ids": [[i, i] for i in range(10)], "labels": [0] * 10}).with_format("torch")
+    data = datasets.Dataset.from_dict({"input_ids": [[i, i] for i in range(10)], "labels": [0] * 10}).with_format(
+        "torch"
+    )
     how = {"batch_size": None, "sampler": BatchSampler(SequentialSampler(data), 4, drop_last=False)}
     assert all(map(equal, DataLoader(data, **how), FilteringDataLoader(data, policy=TrainAll(), **how)))
 
 
-@pytest.mark.parametrize("rows", [[{"a": 1, "label": 0}, {"a": 2}], [{"a": 1, "label": 0}, None], [{"a": 1}, {"a": 2, "label": "x"}]])
+@pytest.mark.parametrize(
+    "rows", [[{"a": 1, "label": 0}, {"a": 2}], [{"a": 1, "label": 0}, None], [{"a": 1}, {"a": 2, "label": "x"}]]
+)
 def test_a_collate_function_may_take_rows_as_odd_as_it_likes(rows):
     assert only(rows, collate_fn=len) == 2
 
@@ -62,7 +69,10 @@ def test_an_empty_batch_of_a_batch_sampler():
 @pytest.mark.parametrize(
     "rows, message",
     [
-        ([{"text": "easy1", "label": 0}, {"text": "easy1", "label": None}], "labels must be numbers, got None in one row"),
+        (
+            [{"text": "easy1", "label": 0}, {"text": "easy1", "label": None}],
+            "labels must be numbers, got None in one row",
+        ),
         ([{"text": "easy1", "label": 0}, {"text": "easy1", "label": "x"}], "labels must be numbers, got 'x'"),
         ([{"input_ids": [1], "idx": 0}, {"input_ids": [1]}], r"lacks the column 'idx'.*\['input_ids'\]"),
         ([{"input_ids": "abc"}], "input_ids must hold a list of whole numbers"),
@@ -94,5 +104,7 @@ def test_numpy_and_torch_rows_make_the_same_batches(tokenizer):
     rows = [{**tokenizer(row["text"]), "label": row["label"]} for row in sentences(30)]
     ref = list(FilteringDataLoader(rows, batch_size=7, policy=TrainAll()))
     for make in (torch.tensor, np.array):
-        comp = FilteringDataLoader([{k: make(v) for k, v in row.items()} for row in rows], batch_size=7, policy=TrainAll())
+        comp = FilteringDataLoader(
+            [{k: make(v) for k, v in row.items()} for row in rows], batch_size=7, policy=TrainAll()
+        )
         assert all(map(equal, ref, comp))

@@ -20,7 +20,9 @@ texts = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=9), 
 def test_any_text_comes_back(rows):
     found = utf8.encode(rows)
     assert found.values.dtype == np.uint8 and found.offsets.dtype == np.int64 and found.offsets[0] == 0
-    assert found.values.tobytes() == "".join(rows).encode() and found.lengths.tolist() == [len(row.encode()) for row in rows]
+    assert found.values.tobytes() == "".join(rows).encode() and found.lengths.tolist() == [
+        len(row.encode()) for row in rows
+    ]
     assert utf8.decode(found) == rows
 
 

@@ -122,7 +122,11 @@ def test_every_policy_runs_by_its_name_alone(data, policy):
         assert isinstance(cli._configured(policy, [], warmup=warmup, epochs=3)(), POLICIES[policy])
     if policy in ("class_balanced", "autoassist", "infobatch", "selective_backprop"):
         ran = call("train", "--data", data, *TINY, "--policy", policy)
-        assert ran.code == 0 and [line.split()[0] for line in ran.out.splitlines()[1:]] == ["train_all", policy, "random"]
+        assert ran.code == 0 and [line.split()[0] for line in ran.out.splitlines()[1:]] == [
+            "train_all",
+            policy,
+            "random",
+        ]
 
 
 def test_the_help_names_every_policy():
@@ -327,7 +331,10 @@ def test_a_warm_up_of_one_example_is_noted_once(data, monkeypatch, value, noted)
 @pytest.mark.parametrize("command", [[], ["train"], ["report"]])
 def test_help_works_as_a_module(command):
     ran = subprocess.run(
-        [sys.executable, "-m", "filterloader.experiments.cli", *command, "--help"], capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", "filterloader.experiments.cli", *command, "--help"],
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert ran.returncode == 0 and ran.stderr == "" and ran.stdout.startswith("usage: filterloader")
 

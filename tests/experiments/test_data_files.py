@@ -215,7 +215,11 @@ def test_errors_name_what_is_wrong(tmp_path, rows, name, options, message):
         ("mine.jsonl", "", "is empty"),
         ("mine.csv", "text,label\n", "no rows"),
         ("mine.txt", "x", "does not end in .jsonl, .json, .csv, .tsv, .parquet"),
-        ("mine.jsonl", '{"text": "a", "label": 0}\nnot json\n', "cannot read .* as jsonl: JSON parse error: Invalid value. in row 1"),
+        (
+            "mine.jsonl",
+            '{"text": "a", "label": 0}\nnot json\n',
+            "cannot read .* as jsonl: JSON parse error: Invalid value. in row 1",
+        ),
         ("mine.csv", "text,label\na,0\nb,1,2\n", "cannot read .* as csv: .*Expected 2 fields in line 3, saw 3"),
         ("mine.parquet", "not parquet", "cannot read .* as parquet"),
         ("mine.csv.gz", "not gzip", "cannot read .*csv"),
@@ -231,7 +235,9 @@ def test_unreadable_files(tmp_path, name, content, message):
 def test_files_of_one_split_with_other_columns(tmp_path):
     write(tmp_path / "train1.jsonl", ROWS)
     write(tmp_path / "train2.jsonl", [{**row, "more": 1} for row in ROWS])
-    with pytest.raises(ValueError, match="train1.jsonl, .*train2.jsonl as jsonl: .*more: int64.*column names") as raised:
+    with pytest.raises(
+        ValueError, match="train1.jsonl, .*train2.jsonl as jsonl: .*more: int64.*column names"
+    ) as raised:
         load(tmp_path)
     assert "\n" not in str(raised.value)
 

@@ -205,7 +205,9 @@ def test_spans_by_the_letter(tags):
 def test_span_f1_counts_spans_not_tags(pairs):
     labels = [tags for tags, _ in pairs]
     predictions = [random.sample(tags, len(tags)) for tags, random in pairs]
-    wanted, found = ({(i, *span) for i, tags in enumerate(rows) for span in conlleval(tags)} for rows in (labels, predictions))
+    wanted, found = (
+        {(i, *span) for i, tags in enumerate(rows) for span in conlleval(tags)} for rows in (labels, predictions)
+    )
     ref = 2 * len(wanted & found) / (len(wanted) + len(found)) if wanted or found else 1.0
     assert metrics.span_f1(labels, predictions) == pytest.approx(ref)
     assert metrics.span_f1(labels, labels) == 1.0

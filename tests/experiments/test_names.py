@@ -31,17 +31,37 @@ def test_what_could_be_at_the_hub_is_let_through(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["./none", "../none", "/none/at/all", "~/none", "none.jsonl", "sub/none.CSV", "none.tsv.gz", "a/b/c", "a b", "none/", "", "-x", "ä"]
+    "name",
+    [
+        "./none",
+        "../none",
+        "/none/at/all",
+        "~/none",
+        "none.jsonl",
+        "sub/none.CSV",
+        "none.tsv.gz",
+        "a/b/c",
+        "a b",
+        "none/",
+        "",
+        "-x",
+        "ä",
+    ],
 )
 def test_what_is_no_path_and_no_hub_name_is_told_with_what_is_allowed(name):
-    with pytest.raises(ValueError, match="does not exist: give a folder, a .jsonl, .json, .csv, .tsv, .parquet file or a hub name") as raised:
+    with pytest.raises(
+        ValueError, match="does not exist: give a folder, a .jsonl, .json, .csv, .tsv, .parquet file or a hub name"
+    ) as raised:
         names.check_data(name or " ")
     assert str(raised.value).startswith(name)
 
 
 @pytest.mark.parametrize("name", ["./none", "/none/at/all", "~/none", "a/b/c", "a b", "models/", "glue:sst2"])
 def test_what_is_no_folder_and_no_hub_name_is_no_model(name):
-    with pytest.raises(ValueError, match=r"no pretrained classifier at '.*': give a folder with config.json.* or a hub name .*no such folder"):
+    with pytest.raises(
+        ValueError,
+        match=r"no pretrained classifier at '.*': give a folder with config.json.* or a hub name .*no such folder",
+    ):
         names.check_model(name)
 
 

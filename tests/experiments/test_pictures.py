@@ -16,7 +16,15 @@ from tests.conftest import run_lines, write_lines
 
 SHORT = ((0, "warm-up"), (0.02, "fit"), (0.021, "filter"))
 LATE = ((0, "warm-up"), (0.97, "fit"), (0.98, "filter"))
-BACK = ((0, "warm-up"), (0.02, "fit"), (0.03, "filter"), (0.5, "warm-up"), (0.51, "fit"), (0.52, "filter"), (0.99, "warm-up"))
+BACK = (
+    (0, "warm-up"),
+    (0.02, "fit"),
+    (0.03, "filter"),
+    (0.5, "warm-up"),
+    (0.51, "fit"),
+    (0.52, "filter"),
+    (0.99, "warm-up"),
+)
 NAMED = ((0, "warming everything up"), (0.01, "fitting the predictor"), (0.5, "filtering at last"))
 CASES = {  # the settings of each run: what a sweep, a resumed run, or a single one may look like
     "one": [{"stages": SHORT}],
@@ -57,7 +65,11 @@ def runs(tmp_path):
 def boxes(figure):
     """Where each text and each frame stands, by what it says, in pixels."""
     found = {"frame " + str(i): axes.get_window_extent() for i, axes in enumerate(figure.axes) if axes.get_visible()}
-    texts = [figure._suptitle, figure._supylabel, *(text for legend in figure.legends for text in (*legend.get_texts(), legend.get_title()))]
+    texts = [
+        figure._suptitle,
+        figure._supylabel,
+        *(text for legend in figure.legends for text in (*legend.get_texts(), legend.get_title())),
+    ]
     for axes in figure.axes:
         if axes.get_visible():
             texts += [axes._left_title, axes.xaxis.label, axes.yaxis.label]

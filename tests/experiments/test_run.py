@@ -193,7 +193,11 @@ def test_a_run_leaves_the_model_it_was_given_alone(make):
     before = [parameter.clone() for parameter in model.parameters()]
     result, loader = experiment.run(model, tokenizer, FixedThreshold(0.1), data(64), data(16, 1), RECIPE, seed=3)
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), before, strict=True))
-    assert (result.policy, result.seed, result.correct.shape) == ("fixed_threshold", 3, (16,)) and 0 <= result.macro_f1 <= 1
+    assert (result.policy, result.seed, result.correct.shape) == (
+        "fixed_threshold",
+        3,
+        (16,),
+    ) and 0 <= result.macro_f1 <= 1
     assert result.wall_s > 0 and result.scalars["seen"] == loader.ledger.scalars()["seen"] == 64
 
 

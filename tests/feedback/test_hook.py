@@ -115,7 +115,10 @@ def per_example(net, batch):
 def test_training_on_all_equals_a_plain_loop():
     plain, hooked = model(), model()
     loader = FilteringDataLoader(numbered(40), batch_size=4, policy=TrainAll())
-    for net, batches, report in ((plain, DataLoader(numbered(40), batch_size=4, collate_fn=stack), torch.mean), (hooked, loader, loader.hook.report)):
+    for net, batches, report in (
+        (plain, DataLoader(numbered(40), batch_size=4, collate_fn=stack), torch.mean),
+        (hooked, loader, loader.hook.report),
+    ):
         optimizer = torch.optim.AdamW(net.parameters(), lr=0.1)
         for batch in batches:
             report(per_example(net, batch)).backward()

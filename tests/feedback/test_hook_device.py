@@ -80,7 +80,9 @@ def test_states_from_before_there_were_any_load(tokenizer):
 
 
 def test_a_decision_learns_from_all_before_it_first(tokenizer, away):
-    loader = FilteringDataLoader(sentences(2000), tokenizer=tokenizer, batch_size=16, policy=ThreeStage(warmup=64), seed=0)
+    loader = FilteringDataLoader(
+        sentences(2000), tokenizer=tokenizer, batch_size=16, policy=ThreeStage(warmup=64), seed=0
+    )
     iterator = iter(loader)
     for _ in range(12):
         assert loader.policy.stage == "warm-up"
@@ -137,7 +139,9 @@ def on_gpu(batch, dtype=torch.float32):
 @pytest.mark.parametrize("granularity", ["example", "batch"])
 def test_waits_a_step_in_each_stage(tokenizer, monkeypatch, granularity, dtype):
     policy = ThreeStage(warmup=320, alt=100.0)
-    loader = FilteringDataLoader(sentences(4000), tokenizer=tokenizer, batch_size=16, policy=policy, granularity=granularity, seed=0)
+    loader = FilteringDataLoader(
+        sentences(4000), tokenizer=tokenizer, batch_size=16, policy=policy, granularity=granularity, seed=0
+    )
     waits, found, iterator = Waits(monkeypatch), {}, iter(loader)
     while True:
         gated, stage = policy.gates_backward, policy.stage
@@ -154,7 +158,10 @@ def test_waits_a_step_in_each_stage(tokenizer, monkeypatch, granularity, dtype):
 
 
 @pytest.mark.cuda
-@pytest.mark.parametrize("policy", [lambda: ThreeStage(warmup=320, alt=100.0, backward_gate=False), TrainAll, lambda: AutoThreshold(warmup=10_000)])
+@pytest.mark.parametrize(
+    "policy",
+    [lambda: ThreeStage(warmup=320, alt=100.0, backward_gate=False), TrainAll, lambda: AutoThreshold(warmup=10_000)],
+)
 def test_without_a_backward_gate_nothing_waits_though_the_gpu_is_behind(tokenizer, monkeypatch, policy):
     loader = FilteringDataLoader(sentences(4000), tokenizer=tokenizer, batch_size=16, policy=policy(), seed=0)
     waits, iterator = Waits(monkeypatch), iter(loader)
@@ -179,7 +186,9 @@ def test_without_a_backward_gate_nothing_waits_though_the_gpu_is_behind(tokenize
 @pytest.mark.parametrize("gated", [False, True])
 def test_on_cuda_only_a_decision_waits(gated):
     rows = [{"input_ids": [4 + i % 50, 5], "label": 0} for i in range(400)]
-    loader = FilteringDataLoader(rows, batch_size=8, policy=FixedThreshold(0.5) if gated else AutoThreshold(warmup=10_000))
+    loader = FilteringDataLoader(
+        rows, batch_size=8, policy=FixedThreshold(0.5) if gated else AutoThreshold(warmup=10_000)
+    )
     big = torch.randn(4096, 4096, device="cuda")
     waited = 0
     for batch in loader:
@@ -198,7 +207,9 @@ def test_on_cuda_only_a_decision_waits(gated):
 @pytest.mark.cuda
 def test_what_is_learnt_on_a_gpu_is_what_would_be_learnt_on_the_cpu(tokenizer):
     def run(device):
-        loader = FilteringDataLoader(sentences(2000), tokenizer=tokenizer, batch_size=16, policy=ThreeStage(warmup=0, alt=100.0), seed=0)
+        loader = FilteringDataLoader(
+            sentences(2000), tokenizer=tokenizer, batch_size=16, policy=ThreeStage(warmup=0, alt=100.0), seed=0
+        )
         kept = []
         for batch in loader:
             loss = loader.hook.report(losses_of(batch).to(device), batch)
@@ -210,7 +221,12 @@ def test_what_is_learnt_on_a_gpu_is_what_would_be_learnt_on_the_cpu(tokenizer):
 
 
 def test_what_went_back_before_its_losses_arrived_is_booked_as_backwarded(tokenizer, away):
-    loader, ran = FilteringDataLoader(sentences(800), tokenizer=tokenizer, batch_size=16, policy=AutoThreshold(warmup=160), seed=0), 0
+    loader, ran = (
+        FilteringDataLoader(
+            sentences(800), tokenizer=tokenizer, batch_size=16, policy=AutoThreshold(warmup=160), seed=0
+        ),
+        0,
+    )
     for batch in loader:
         warming, losses = loader.policy.stage == "warm-up", losses_of(batch)
         loss = loader.hook.report(losses)

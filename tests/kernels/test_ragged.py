@@ -49,7 +49,10 @@ def test_pad_rows(lists, left, dtype):
 def test_cross_labels_and_fold(lists, data):
     values, offsets = as_ragged(lists)
     labels = data.draw(arrays(np.int64, len(lists), elements=st.integers(-100, 1000)))
-    ref, comp = naive.cross_labels(values, offsets, labels, 101, 977), ragged.cross_labels(values, offsets, labels, 101, 977)
+    ref, comp = (
+        naive.cross_labels(values, offsets, labels, 101, 977),
+        ragged.cross_labels(values, offsets, labels, 101, 977),
+    )
     assert np.array_equal(ref, comp) and comp.dtype == np.int32 and ((0 <= comp) & (comp < 977)).all()
     assert np.array_equal(naive.fold(values, 977), ragged.fold(values, 977))
 
@@ -75,7 +78,9 @@ def lists_of(c):
 @given(st.lists(rows, min_size=1, max_size=4), st.booleans())
 def test_what_is_joined_and_taken_apart_is_the_same(blocks, with_rows):
     starts = np.cumsum([0, *map(len, blocks)])
-    whole = Candidates.concat([candidates(lists, start, with_rows) for lists, start in zip(blocks, starts, strict=False)])
+    whole = Candidates.concat(
+        [candidates(lists, start, with_rows) for lists, start in zip(blocks, starts, strict=False)]
+    )
     flat = [row for lists in blocks for row in lists]
     assert lists_of(whole) == flat and whole.positions.tolist() == list(range(len(flat)))
     back = Candidates.from_state(unpack(pack(whole.state_dict())))

@@ -98,7 +98,9 @@ def test_drifting_class_shares_keep_the_budget_and_come_out_as_even_as_the_strea
     labels = np.concatenate([drawn(1, 10_000, [0.9, 0.1]), drawn(2, 10_000, [0.1, 0.9])])
     kept = asked(ClassBalanced(0.4, seed=0), labels)
     assert abs(ahead(kept, 0.4)).max() < 60
-    np.testing.assert_allclose(np.bincount(labels[kept]), [3500, 4500], atol=60)  # class 0 could not do better in the second half
+    np.testing.assert_allclose(
+        np.bincount(labels[kept]), [3500, 4500], atol=60
+    )  # class 0 could not do better in the second half
     assert kept[-4000:][labels[-4000:] == 0].all()
 
 
@@ -165,7 +167,9 @@ def test_rows_without_a_class_are_refused_and_random_is_named(rows):
 
 def test_through_a_loader(tokenizer):
     rows = [{**row, "label": int(i % 20 == 0)} for i, row in enumerate(sentences(4000))]
-    loader = FilteringDataLoader(rows, tokenizer=tokenizer, batch_size=32, shuffle=True, policy=ClassBalanced(0.08), seed=3)
+    loader = FilteringDataLoader(
+        rows, tokenizer=tokenizer, batch_size=32, shuffle=True, policy=ClassBalanced(0.08), seed=3
+    )
     for _ in range(2):
         labels = []
         for batch in loader:

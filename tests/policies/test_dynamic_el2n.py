@@ -26,7 +26,9 @@ def scores(seed):
     return el2n(Model().all(seed), labels())
 
 
-@pytest.mark.parametrize("tau, period, looks", [(1, 1, [1, 2, 3, 4, 5]), (2, 1, [2, 3, 4, 5]), (1, 2, [1, 3, 5]), (2, 3, [2, 5]), (6, 1, [])])
+@pytest.mark.parametrize(
+    "tau, period, looks", [(1, 1, [1, 2, 3, 4, 5]), (2, 1, [2, 3, 4, 5]), (1, 2, [1, 3, 5]), (2, 3, [2, 5]), (6, 1, [])]
+)
 def test_everything_for_tau_passes_then_a_new_share_every_period(tokenizer, tau, period, looks):
     kept, loader = run(tokenizer, DynamicEL2N(0.3, tau=tau, period=period), 6)
     assert kept[:tau] == [ALL] * min(tau, 6)
@@ -40,11 +42,17 @@ def test_without_full_passes_the_first_cycle_is_random(tokenizer):
     assert kept[0] == kept[1] != hardest(scores(0), 120) and len(kept[0]) == 120
     assert kept[2] == kept[3] == hardest(scores(2), 120)
     assert loader.ledger.scalars()["surveyed"] == 400
-    assert kept[0] == run(tokenizer, DynamicEL2N(0.3, tau=0, seed=0), 1)[0][0] != run(tokenizer, DynamicEL2N(0.3, tau=0, seed=1), 1)[0][0]
+    assert (
+        kept[0]
+        == run(tokenizer, DynamicEL2N(0.3, tau=0, seed=0), 1)[0][0]
+        != run(tokenizer, DynamicEL2N(0.3, tau=0, seed=1), 1)[0][0]
+    )
 
 
 def test_random_shares_are_fresh_each_time_and_need_no_model():
-    loader = FilteringDataLoader(ALL, batch_size=16, label=None, policy=DynamicEL2N(0.3, score="random", period=2), seed=0)
+    loader = FilteringDataLoader(
+        ALL, batch_size=16, label=None, policy=DynamicEL2N(0.3, score="random", period=2), seed=0
+    )
     kept = [sorted(i for batch in loader for i in batch.tolist()) for _ in range(5)]
     assert kept[0] == ALL and kept[1] == kept[2] != kept[3] == kept[4]
     assert [len(share) for share in kept[1:]] == [120] * 4 and loader.ledger.scalars()["surveyed"] == 0
@@ -70,7 +78,9 @@ def test_the_very_hardest_are_left_out(tokenizer):
 
 def test_losses_as_scores(tokenizer):
     kept, _ = run(tokenizer, DynamicEL2N(0.3, score="loss"), 2)
-    assert kept[1] == hardest(torch.nn.functional.cross_entropy(Model().all(1), torch.tensor(labels()), reduction="none").numpy(), 120)
+    assert kept[1] == hardest(
+        torch.nn.functional.cross_entropy(Model().all(1), torch.tensor(labels()), reduction="none").numpy(), 120
+    )
 
 
 @pytest.mark.parametrize("deviations", [0.0, 1.0])
@@ -105,7 +115,9 @@ def test_another_number_of_examples_is_noticed():
         pass
 
     rows = Rows(ALL)
-    loader = FilteringDataLoader(rows, batch_size=16, label=None, score_fn=lambda x: x.float(), policy=DynamicEL2N(0.3, tau=0, smoothing=0.8))
+    loader = FilteringDataLoader(
+        rows, batch_size=16, label=None, score_fn=lambda x: x.float(), policy=DynamicEL2N(0.3, tau=0, smoothing=0.8)
+    )
     list(loader), list(loader)
     rows.append(400)
     with pytest.raises(ValueError, match="DynamicEL2N scored 400 examples before, and now there are 401"):
@@ -138,7 +150,14 @@ def joint_rows(n=60, seed=0):
     for i in range(n):
         length = int(rng.integers(3, 9))
         slots = np.where(rng.random(length) < 0.4, -100, rng.integers(0, 4, length))
-        rows.append({"input_ids": rng.integers(1, 50, length).tolist(), "intent": int(rng.integers(3)), "slot_labels": slots.tolist(), "idx": i})
+        rows.append(
+            {
+                "input_ids": rng.integers(1, 50, length).tolist(),
+                "intent": int(rng.integers(3)),
+                "slot_labels": slots.tolist(),
+                "idx": i,
+            }
+        )
     return rows
 
 
@@ -151,17 +170,25 @@ def test_intents_and_slots_together(joint, intents):
     def score(batch):
         ids = batch["input_ids"]
         heads = intent_head(ids), slot_head(ids), batch["slot_labels"]
-        return heads if intents == "from the rows" else (*heads, torch.tensor([rows[i]["intent"] for i in batch["idx"]]))
+        return (
+            heads if intents == "from the rows" else (*heads, torch.tensor([rows[i]["intent"] for i in batch["idx"]]))
+        )
 
     kw = {"label": "intent" if intents == "from the rows" else None, "score_fn": score}
-    loader = FilteringDataLoader(rows, batch_size=4, shuffle=True, policy=DynamicEL2N(0.5, tau=0, joint=joint), seed=0, **kw)
+    loader = FilteringDataLoader(
+        rows, batch_size=4, shuffle=True, policy=DynamicEL2N(0.5, tau=0, joint=joint), seed=0, **kw
+    )
     list(loader)
     kept = sorted(i for batch in loader for i in batch["idx"].tolist())
     ref = []
     with torch.no_grad():
         for row in rows:
             ids = torch.tensor([row["input_ids"]])
-            ref.append(joint_el2n(intent_head(ids), [row["intent"]], slot_head(ids), torch.tensor([row["slot_labels"]]), joint)[0])
+            ref.append(
+                joint_el2n(
+                    intent_head(ids), [row["intent"]], slot_head(ids), torch.tensor([row["slot_labels"]]), joint
+                )[0]
+            )
     assert kept == hardest(np.array(ref), 30)
 
 
@@ -176,12 +203,22 @@ def test_slot_labels_are_padded_with_what_is_ignored():
     "returned, label, message",
     [
         (lambda b: torch.zeros(len(b["idx"]), 3), "intent", "with joint='norm', score_fn must return"),
-        (lambda b: (torch.zeros(len(b["idx"]), 3), torch.zeros(*b["input_ids"].shape, 4), b["slot_labels"]), None, "return the intent labels"),
-        (lambda b: (torch.zeros(len(b["idx"]), 3), torch.zeros(*b["input_ids"].shape, 2), b["slot_labels"]), "intent", "none of the 2 classes"),
+        (
+            lambda b: (torch.zeros(len(b["idx"]), 3), torch.zeros(*b["input_ids"].shape, 4), b["slot_labels"]),
+            None,
+            "return the intent labels",
+        ),
+        (
+            lambda b: (torch.zeros(len(b["idx"]), 3), torch.zeros(*b["input_ids"].shape, 2), b["slot_labels"]),
+            "intent",
+            "none of the 2 classes",
+        ),
     ],
 )
 def test_heads_that_do_not_fit_are_refused(returned, label, message):
-    loader = FilteringDataLoader(joint_rows(), batch_size=4, label=label, policy=DynamicEL2N(0.5, joint="norm"), score_fn=returned)
+    loader = FilteringDataLoader(
+        joint_rows(), batch_size=4, label=label, policy=DynamicEL2N(0.5, joint="norm"), score_fn=returned
+    )
     list(loader)
     with pytest.raises(ValueError, match=message):
         iter(loader)
@@ -210,7 +247,9 @@ def test_two_scores_of_one_example_differ_by_their_own_deviation():
 
 def test_a_set_of_rows_without_a_class_needs_scores(tokenizer):
     rows = [{**row, "label": row["label"] + 0.5} for row in sentences(20)]
-    loader = FilteringDataLoader(rows, tokenizer=tokenizer, policy=DynamicEL2N(0.5), score_fn=lambda b: torch.zeros(len(b["labels"]), 2))
+    loader = FilteringDataLoader(
+        rows, tokenizer=tokenizer, policy=DynamicEL2N(0.5), score_fn=lambda b: torch.zeros(len(b["labels"]), 2)
+    )
     list(loader)
     with pytest.raises(ValueError, match=r"one whole-number class label a row.*return scores \[batch\]"):
         iter(loader)

@@ -156,7 +156,9 @@ def test_streams_without_an_index_are_refused_and_the_others_named(tokenizer, ho
 
 def test_candidates_without_an_index_are_refused():
     candidates = Candidates(3)
-    with pytest.raises(ValueError, match="InfoBatch .*by its index.*stream gives none.*ThreeStage, AutoThreshold or Random"):
+    with pytest.raises(
+        ValueError, match="InfoBatch .*by its index.*stream gives none.*ThreeStage, AutoThreshold or Random"
+    ):
         InfoBatch(epochs=3).screen(candidates)
 
 
@@ -168,7 +170,10 @@ def test_a_negative_index_is_refused():
 def test_a_refused_state_changes_nothing():
     policy = taught([0.1, 2.0, 3.0])
     before = policy.state_dict()
-    for state, error in (({**before, "settings": "InfoBatch(epochs=9)"}, ValueError), ({**before, "losses": "none"}, ValueError)):
+    for state, error in (
+        ({**before, "settings": "InfoBatch(epochs=9)"}, ValueError),
+        ({**before, "losses": "none"}, ValueError),
+    ):
         with pytest.raises(error):
             policy.load_state_dict(state)
         np.testing.assert_equal(policy.state_dict(), before)
@@ -202,9 +207,13 @@ def test_through_a_loader(tokenizer, workers):
 
 def test_the_loss_to_train_on_carries_the_weights(tokenizer):
     rows = sentences(64)
-    loader = FilteringDataLoader(rows, tokenizer=tokenizer, batch_size=64, policy=InfoBatch(epochs=None), seed=1, buffer_batches=1)
+    loader = FilteringDataLoader(
+        rows, tokenizer=tokenizer, batch_size=64, policy=InfoBatch(epochs=None), seed=1, buffer_batches=1
+    )
     train(loader)
-    threshold = torch.cat([losses_of(batch) for batch in FilteringDataLoader(rows, tokenizer=tokenizer, batch_size=64)]).mean()
+    threshold = torch.cat(
+        [losses_of(batch) for batch in FilteringDataLoader(rows, tokenizer=tokenizer, batch_size=64)]
+    ).mean()
     (batch,) = loader
     losses = losses_of(batch)
     ref = torch.where(losses < threshold, 2 * losses, losses).mean()

@@ -308,5 +308,9 @@ def test_auto_threshold_without_a_warm_up_keeps_the_first_report_for_lack_of_a_t
 
 @pytest.mark.parametrize("kind", [MultinomialNB, BernoulliNB])
 def test_words_are_asked_for_only_where_they_are_read(kind):
-    assert [name for name in POLICIES if MAKE[name]().needs_words] == ["three_stage", "autoassist", "selection_via_proxy"]
+    assert [name for name in POLICIES if MAKE[name]().needs_words] == [
+        "three_stage",
+        "autoassist",
+        "selection_via_proxy",
+    ]
     assert ThreeStage(predictor=kind(WORDS)).features == ("tokens" if kind is BernoulliNB else "auto")

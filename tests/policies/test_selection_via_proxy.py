@@ -62,14 +62,17 @@ def test_the_label_is_in_no_word_of_the_proxy(tokenizer, monkeypatch):
     monkeypatch.setattr(room, "LinearProxy", Spy)
     data = rows()
     list(build(tokenizer, SelectionViaProxy(0.5), data))
-    (words, labels), = seen
+    ((words, labels),) = seen
     assert words.ids.tolist() == [i for row in data for i in tokenizer(row["text"])["input_ids"]]
     assert labels.tolist() == [row["label"] for row in data] and words.n_features == len(tokenizer)
 
 
 @pytest.mark.parametrize("features", ["auto", "tokens*label"])
 def test_words_that_give_the_label_away_are_refused(tokenizer, features):
-    with pytest.raises(ValueError, match=r"SelectionViaProxy predicts the label.*features=TokenFeatures.'(auto|tokens\*label)', .* tells it the label"):
+    with pytest.raises(
+        ValueError,
+        match=r"SelectionViaProxy predicts the label.*features=TokenFeatures.'(auto|tokens\*label)', .* tells it the label",
+    ):
         build(tokenizer, SelectionViaProxy(0.5), features=features)
     build(tokenizer, SelectionViaProxy(0.5), features="tokens")
     build(tokenizer, SelectionViaProxy(0.5), features=TokenFeatures("tokens", vocabulary=100))
@@ -100,7 +103,9 @@ def test_centres_are_those_of_the_proxys_embeddings(tokenizer, monkeypatch):
 
 def test_one_class_alone_leaves_it_to_chance(tokenizer):
     data = [{**row, "label": 3} for row in rows()]
-    a, b, c = (sorted(texts(tokenizer, build(tokenizer, SelectionViaProxy(0.3, seed=seed), data))) for seed in (0, 0, 1))
+    a, b, c = (
+        sorted(texts(tokenizer, build(tokenizer, SelectionViaProxy(0.3, seed=seed), data))) for seed in (0, 0, 1)
+    )
     assert a == b != c and len(a) == 180
 
 
@@ -140,7 +145,9 @@ def test_streams_and_batches_are_refused_with_what_to_use_instead(tokenizer):
         def __iter__(self):
             return iter(rows(8))
 
-    with pytest.raises(ValueError, match="SelectionViaProxy needs examples by index, and an iterable.*ThreeStage, SelectiveBackprop"):
+    with pytest.raises(
+        ValueError, match="SelectionViaProxy needs examples by index, and an iterable.*ThreeStage, SelectiveBackprop"
+    ):
         build(tokenizer, SelectionViaProxy(0.5), Stream(), shuffle=None)
     with pytest.raises(ValueError, match="SelectionViaProxy .* needs granularity='example'"):
         build(tokenizer, SelectionViaProxy(0.5), granularity="batch")

@@ -43,13 +43,17 @@ def test_the_share_kept_is_one_over_beta_and_one(beta, draw):
 
 
 def test_by_default_a_third_is_kept():
-    assert judged(SelectiveBackprop(seed=0), np.random.default_rng(1).random(20_000)).mean() == pytest.approx(1 / 3, abs=0.01)
+    assert judged(SelectiveBackprop(seed=0), np.random.default_rng(1).random(20_000)).mean() == pytest.approx(
+        1 / 3, abs=0.01
+    )
 
 
 @pytest.mark.parametrize("size", [1, 4, 32])
 def test_the_share_is_kept_from_the_first_batch_on(size):
     rng = np.random.default_rng(2)
-    kept = [judged(SelectiveBackprop(seed=seed), rng.exponential(1.0, size), size).mean() for seed in range(3000 // size)]
+    kept = [
+        judged(SelectiveBackprop(seed=seed), rng.exponential(1.0, size), size).mean() for seed in range(3000 // size)
+    ]
     assert np.mean(kept) == pytest.approx(1 / 3, abs=0.04)
 
 
@@ -100,7 +104,10 @@ def test_falling_losses_are_judged_by_the_recent_ones():
     assert kept[-2048:].mean() == pytest.approx(1 / 3, abs=0.03)
 
 
-@pytest.mark.parametrize("warmup, total, length", [(0.0, 3200, 0), (500, None, 512), (0.25, 3200, 800), (None, None, 1024), (1.0, 3200, 3200)])
+@pytest.mark.parametrize(
+    "warmup, total, length",
+    [(0.0, 3200, 0), (500, None, 512), (0.25, 3200, 800), (None, None, 1024), (1.0, 3200, 3200)],
+)
 def test_the_warm_up_trains_on_everything(warmup, total, length):
     policy = SelectiveBackprop(warmup=warmup, seed=0)
     losses = np.random.default_rng(6).random(6400)

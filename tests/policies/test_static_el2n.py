@@ -25,7 +25,9 @@ class Model:
 
 def build(tokenizer, policy, model, n=400, **kw):
     rows = [{**tokenizer(row["text"]), "label": row["label"], "idx": row["idx"]} for row in sentences(n)]
-    return FilteringDataLoader(rows, tokenizer=tokenizer, policy=policy, score_fn=model, **{"batch_size": 16, "shuffle": True, "seed": 0, **kw})
+    return FilteringDataLoader(
+        rows, tokenizer=tokenizer, policy=policy, score_fn=model, **{"batch_size": 16, "shuffle": True, "seed": 0, **kw}
+    )
 
 
 def one_pass(loader):
@@ -100,13 +102,21 @@ def test_a_small_model_is_taught_on_what_it_finds_hard(tokenizer):
     optimizer = torch.optim.Adam(net.parameters(), 0.05)
     rows = [{**row, "label": int("hard" in row["text"])} for row in sentences(400, hard=0.1)]
     loader = FilteringDataLoader(
-        rows, tokenizer=tokenizer, batch_size=16, shuffle=True, seed=0, policy=StaticEL2N(0.2), score_fn=lambda batch: net(batch["input_ids"])
+        rows,
+        tokenizer=tokenizer,
+        batch_size=16,
+        shuffle=True,
+        seed=0,
+        policy=StaticEL2N(0.2),
+        score_fn=lambda batch: net(batch["input_ids"]),
     )
     for _ in range(2):
         kept = []
         for batch in loader:
             kept += batch["labels"].tolist()
-            loss = loader.hook.report(torch.nn.functional.cross_entropy(net(batch["input_ids"]), batch["labels"], reduction="none"))
+            loss = loader.hook.report(
+                torch.nn.functional.cross_entropy(net(batch["input_ids"]), batch["labels"], reduction="none")
+            )
             loss.backward(), optimizer.step(), optimizer.zero_grad()
     assert len(kept) == 80 and np.mean(kept) > 0.3  # the rare class is the hard one
 
@@ -115,7 +125,10 @@ def test_a_small_model_is_taught_on_what_it_finds_hard(tokenizer):
     "arguments, message",
     [
         ({"score_fn": None}, r"StaticEL2N looks over .* returns logits \[batch, classes\], or scores \[batch\]"),
-        ({"score_fn": None, "policy": StaticEL2N(0.5, joint="norm")}, r"slot logits \[batch, tokens, slots\].*slot labels \[batch, tokens\]"),
+        (
+            {"score_fn": None, "policy": StaticEL2N(0.5, joint="norm")},
+            r"slot logits \[batch, tokens, slots\].*slot labels \[batch, tokens\]",
+        ),
         ({"granularity": "batch", "score_fn": None}, "StaticEL2N .* needs granularity='example'"),
     ],
 )

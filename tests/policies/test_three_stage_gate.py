@@ -37,11 +37,15 @@ def test_a_pass_that_never_ends_is_told_once_too(granularity, total, reports):
     policy = ThreeStage(warmup=0, predictor=Remembering(0.5), seed=0)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        list(run(policy, granularity, stop=reports, total=total, losses_of=noise))  # the first block has no threshold yet
+        list(
+            run(policy, granularity, stop=reports, total=total, losses_of=noise)
+        )  # the first block has no threshold yet
         assert not told
         policy.begin_pass()
         list(run(policy, granularity, start=reports, stop=reports + 1, total=total, losses_of=noise))
-        assert len(told) == 1 and f"not earned the filter stage: after {reports} reports its loss is 0.693" in str(told[0].message)
+        assert len(told) == 1 and f"not earned the filter stage: after {reports} reports its loss is 0.693" in str(
+            told[0].message
+        )
         list(run(policy, granularity, start=reports + 1, stop=2 * reports, total=total, losses_of=noise))
         policy.end_pass()
     assert len(told) == 1

@@ -81,7 +81,10 @@ def test_only_pairs_of_words_tell_their_order():
     y = rng.integers(0, 2, 1000)
     ids = np.where(y[:, None] == 1, [[0, 1]], [[1, 0]]).astype(np.int32).reshape(-1)
     X = ids, np.arange(0, 2001, 2)
-    right = {bigrams: (LinearProxy(2, lr=0.5, bigrams=bigrams, buckets=100).fit(X, y).predict(X) == y).mean() for bigrams in (False, True)}
+    right = {
+        bigrams: (LinearProxy(2, lr=0.5, bigrams=bigrams, buckets=100).fit(X, y).predict(X) == y).mean()
+        for bigrams in (False, True)
+    }
     assert right[True] == 1 and right[False] < 0.6
 
 

@@ -51,7 +51,9 @@ def test_twin(settings, weighted, counted):
         ref.learn(x, y, weight if weighted else np.ones(y.size), 1 if comp.step == "row" else y.size)
         np.testing.assert_allclose(comp.coef_, ref.w, rtol=1e-9, atol=1e-12)
         assert comp.intercept_ == pytest.approx(ref.b, rel=1e-9, abs=1e-12)
-        np.testing.assert_allclose(comp.decision_function(scipy.sparse.csr_array(x)), x @ ref.w + ref.b, rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(
+            comp.decision_function(scipy.sparse.csr_array(x)), x @ ref.w + ref.b, rtol=1e-9, atol=1e-9
+        )
 
 
 def test_groups_of_rows():
@@ -98,7 +100,9 @@ def test_equals_sklearn(lr, l2, fit_intercept, weighted):
     for X, y, weight in batches(4, count=8):
         weight = weight + 1e-3 if weighted else None
         comp.partial_fit(X, y, weight)
-        ref.partial_fit(csr(X).toarray(), y, classes=[0, 1], sample_weight=weight)  # dense: sparse slows its intercept down
+        ref.partial_fit(
+            csr(X).toarray(), y, classes=[0, 1], sample_weight=weight
+        )  # dense: sparse slows its intercept down
     X = bag(np.random.default_rng(5), 20)
     np.testing.assert_allclose(comp.coef_, ref.coef_[0], rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(comp.decision_function(X), ref.decision_function(csr(X).toarray()), rtol=1e-9, atol=1e-9)
@@ -131,7 +135,12 @@ def test_a_step_a_call_takes_the_mean_pull():
 def test_inputs_are_the_same():
     X, y, _ = next(batches(8))
     ref = LogisticRegression(WIDTH, lr=0.1).partial_fit(X, y).decision_function(X)
-    kinds = [(X.ids, X.offsets), (X.ids.astype(np.int64), X.offsets.astype(np.uint64)), csr(X), csr(X).toarray().astype(np.int8)]
+    kinds = [
+        (X.ids, X.offsets),
+        (X.ids.astype(np.int64), X.offsets.astype(np.uint64)),
+        csr(X),
+        csr(X).toarray().astype(np.int8),
+    ]
     for kind in kinds:
         for labels in (y, y.astype(bool), y.tolist()):
             comp = LogisticRegression(WIDTH, lr=0.1).partial_fit(kind, labels).decision_function(kind)

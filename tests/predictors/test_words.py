@@ -30,7 +30,12 @@ def column(rows, before=b"x", after=b"\x80y"):
 
 
 def lists_of(bag):
-    assert bag.ids.dtype == np.int32 and bag.offsets.dtype == np.int64 and bag.offsets[0] == 0 and bag.offsets[-1] == bag.ids.size
+    assert (
+        bag.ids.dtype == np.int32
+        and bag.offsets.dtype == np.int64
+        and bag.offsets[0] == 0
+        and bag.offsets[-1] == bag.ids.size
+    )
     return [bag.ids[a:b].tolist() for a, b in zip(bag.offsets, bag.offsets[1:], strict=False)]
 
 
@@ -39,15 +44,25 @@ def ids_of(text, features=None, **settings):
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.tuples(any_text | any_bytes, any_text | any_bytes, any_label), max_size=5), st.booleans(), st.booleans(), st.booleans())
+@given(
+    st.lists(st.tuples(any_text | any_bytes, any_text | any_bytes, any_label), max_size=5),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+)
 @example([(b"\xf0\x9f\x98", b"", None), (b"\x80 a", b"", None)], True, True, False)
 @example([("日a日a日".encode(), "a日a".encode(), None)], True, True, True)
 @example([(b"a b c", b"a b c", -1)], True, True, True)
 def test_the_kernel_is_its_twin(rows, pair, bigrams, label):
     labels = np.array([0 if row[2] is None else row[2] for row in rows], np.int64)
     texts = (column([row[0] for row in rows]), column([row[1] for row in rows], b"", b""))[: 2 if pair else 1]
-    found = WordFeatures(label=label, bigrams=bigrams, n_features=2**12)(Candidates(len(rows), texts=texts, labels=labels))
-    ref = [naive_words.bag(row[: len(texts)], int(c) if label else None, 2**12, bigrams) for row, c in zip(rows, labels, strict=True)]
+    found = WordFeatures(label=label, bigrams=bigrams, n_features=2**12)(
+        Candidates(len(rows), texts=texts, labels=labels)
+    )
+    ref = [
+        naive_words.bag(row[: len(texts)], int(c) if label else None, 2**12, bigrams)
+        for row, c in zip(rows, labels, strict=True)
+    ]
     assert lists_of(found) == ref and found.n_features == 2**12
 
 
@@ -60,7 +75,10 @@ def test_every_character_is_what_the_unicode_database_says():
 
 
 def test_the_hash_is_fnv_1a():
-    assert (naive_words.fnv1a("a"), naive_words.fnv1a("foobar")) == (0xE40C292C, 0xBF9CF968)  # published with the algorithm
+    assert (naive_words.fnv1a("a"), naive_words.fnv1a("foobar")) == (
+        0xE40C292C,
+        0xBF9CF968,
+    )  # published with the algorithm
 
 
 def test_what_a_word_is():
@@ -83,12 +101,16 @@ def test_both_texts_of_a_pair_fill_one_bag_and_no_bigram_crosses_them():
 
 def test_the_same_word_under_another_label_is_another_feature():
     labels = np.array([0, 1, -1, 2**32, 2**63 - 1, -(2**63), 0])
-    ids = WordFeatures(label=True, n_features=2**30)(Candidates(7, texts=(utf8.encode(["great"] * 7),), labels=labels)).ids
+    ids = WordFeatures(label=True, n_features=2**30)(
+        Candidates(7, texts=(utf8.encode(["great"] * 7),), labels=labels)
+    ).ids
     assert len(set(ids.tolist())) == 6 and ids[0] == ids[6]
 
 
 @pytest.mark.parametrize("label", [False, True])
-@pytest.mark.parametrize("spell", [str, "w{:05d}".format, lambda i: chr(0xAC00 + i // 200) + chr(97 + i % 200 % 26) * (1 + i % 200 // 26)])
+@pytest.mark.parametrize(
+    "spell", [str, "w{:05d}".format, lambda i: chr(0xAC00 + i // 200) + chr(97 + i % 200 % 26) * (1 + i % 200 // 26)]
+)
 def test_few_words_collide(spell, label):
     """As many ids are taken as by throwing words at random, whatever the words have in common."""
     n, width = 50_000, 2**18
@@ -111,7 +133,9 @@ def test_read_only_and_writable_buffers_give_the_same_by_one_compiled_kernel():
     texts = utf8.encode(["some words", "more"])
     writable = Ragged(texts.values.copy(), texts.offsets.copy())
     first = lists_of(WordFeatures()(Candidates(2, texts=(texts,))))
-    compiled = len(getattr(words.hash_words, "signatures", []))  # other tests may have called the kernel in their own way before
+    compiled = len(
+        getattr(words.hash_words, "signatures", [])
+    )  # other tests may have called the kernel in their own way before
     assert lists_of(WordFeatures()(Candidates(2, texts=(writable,)))) == first
     assert len(getattr(words.hash_words, "signatures", [])) == compiled
 
@@ -134,12 +158,16 @@ def test_rows_that_lack_what_is_asked_for():
 
 
 def test_names_stand_for_features():
-    assert [repr(features_of(name, vocabulary=9)) for name in FEATURES[:3]] == [repr(TokenFeatures(name, vocabulary=9)) for name in FEATURES[:3]]
+    assert [repr(features_of(name, vocabulary=9)) for name in FEATURES[:3]] == [
+        repr(TokenFeatures(name, vocabulary=9)) for name in FEATURES[:3]
+    ]
     for name, label, bigrams in zip(FEATURES[3:], (False, True, False, True), (False, False, True, True), strict=True):
         assert repr(features_of(name, vocabulary=None)) == repr(WordFeatures(label=label, bigrams=bigrams))
     assert features_of(len, vocabulary=None) is len
     for wrong in ("word", None, 3, ["words"]):
-        with pytest.raises(ValueError, match=r"is not known; choose one of 'auto'.*'words\+bigrams\*label', or give a callable"):
+        with pytest.raises(
+            ValueError, match=r"is not known; choose one of 'auto'.*'words\+bigrams\*label', or give a callable"
+        ):
             features_of(wrong, vocabulary=None)
     assert (TokenFeatures().reads, WordFeatures().reads) == ("tokens", "texts")
 

@@ -34,7 +34,13 @@ def numbered(n):
 @pytest.mark.parametrize("drop_last", [False, True])
 def test_each_row_leaves_once(tokenizer, n, drop_last):
     taken = []
-    loader = build(tokenizer, TrainAll(), numbered(n), drop_last=drop_last, collate_fn=lambda rows: taken.append([row["number"] for row in rows]))
+    loader = build(
+        tokenizer,
+        TrainAll(),
+        numbered(n),
+        drop_last=drop_last,
+        collate_fn=lambda rows: taken.append([row["number"] for row in rows]),
+    )
     assert sum(1 for _ in loader) == len(loader) == len(taken)
     numbers = [number for batch in taken for number in batch]
     assert len(set(numbers)) == len(numbers) == (n - n % 8 if drop_last else n)
@@ -75,7 +81,9 @@ def test_only_what_is_kept_is_tokenized(tokenizer, monkeypatch):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("make", [filtering, AutoThreshold, TrainAll], ids=["three_stage", "auto_threshold", "train_all"])
+@pytest.mark.parametrize(
+    "make", [filtering, AutoThreshold, TrainAll], ids=["three_stage", "auto_threshold", "train_all"]
+)
 def test_resume_is_exact(tokenizer, make, workers):
     whole = build(tokenizer, make(), num_workers=workers)
     reference = train(whole) + train(whole)

@@ -66,7 +66,9 @@ def test_it_goes_over_the_whole_data_set_in_its_order(tokenizer, source, scores)
     for candidates, found in policy.seen[-1]:
         assert candidates.indexed and candidates.total == 300
         assert (found is None) != scores
-        for i, row in zip(candidates.example_ids, np.split(candidates.tokens.values, candidates.tokens.offsets[1:-1]), strict=True):
+        for i, row in zip(
+            candidates.example_ids, np.split(candidates.tokens.values, candidates.tokens.offsets[1:-1]), strict=True
+        ):
             assert row.tolist() == tokenizer(rows[i]["text"])["input_ids"]
         assert candidates.bag.n_features > len(tokenizer)  # words crossed with the label: the default
 
@@ -91,7 +93,10 @@ def test_scores_belong_to_their_rows_although_the_model_saw_them_by_length(token
         assert more["length"].tolist() == lengths
         for i, loss, ids in zip(candidates.example_ids, losses, more["ids"], strict=True):
             own = tokenizer(rows[i]["text"])["input_ids"]
-            assert ids[: len(own)].tolist() == [word - 1 for word in own] and set(ids[len(own) :].tolist()) <= {-1, -100}
+            assert ids[: len(own)].tolist() == [word - 1 for word in own] and set(ids[len(own) :].tolist()) <= {
+                -1,
+                -100,
+            }
             assert loss == losses_of({"input_ids": torch.tensor([own])})
     assert padded < 1.15 * real
 
@@ -108,7 +113,12 @@ def test_different_widths_are_filled_up_by_kind():
 
 def test_rows_without_words_are_scored_as_they_come():
     policy = Looks()
-    loader = FilteringDataLoader([torch.tensor([float(i)]) for i in range(50)], batch_size=4, policy=policy, score_fn=lambda batch: batch[:, 0] * 2)
+    loader = FilteringDataLoader(
+        [torch.tensor([float(i)]) for i in range(50)],
+        batch_size=4,
+        policy=policy,
+        score_fn=lambda batch: batch[:, 0] * 2,
+    )
     iter(loader)
     assert torch.cat([scores for _, scores in policy.seen[-1]]).tolist() == [2.0 * i for i in range(50)]
 
@@ -116,7 +126,10 @@ def test_rows_without_words_are_scored_as_they_come():
 @pytest.mark.parametrize("batch_size", [None, 8])
 def test_a_collate_function_gets_the_untouched_rows(tokenizer, batch_size):
     policy, rows = Looks(), sentences(20)
-    kw = {"collate_fn": lambda given: given, "score_fn": lambda given: torch.tensor([row["idx"] for row in ([given] if batch_size is None else given)])}
+    kw = {
+        "collate_fn": lambda given: given,
+        "score_fn": lambda given: torch.tensor([row["idx"] for row in ([given] if batch_size is None else given)]),
+    }
     iter(build(tokenizer, policy, rows, batch_size=batch_size, **kw))
     assert torch.cat([scores for _, scores in policy.seen[-1]]).tolist() == list(range(20))
 
@@ -232,8 +245,16 @@ def test_a_loader_that_looks_pickles(tokenizer):
 @pytest.mark.parametrize(
     "policy, arguments, message",
     [
-        (Looks(), {"score_fn": None}, r"Looks looks over .* score_fn=, a function of a batch that returns a tensor \[batch, …\]"),
-        (Looks(), {"data": Stream(), "shuffle": None}, "Looks needs examples by index.*iterable.*ThreeStage, SelectiveBackprop, AutoThreshold or Random"),
+        (
+            Looks(),
+            {"score_fn": None},
+            r"Looks looks over .* score_fn=, a function of a batch that returns a tensor \[batch, …\]",
+        ),
+        (
+            Looks(),
+            {"data": Stream(), "shuffle": None},
+            "Looks needs examples by index.*iterable.*ThreeStage, SelectiveBackprop, AutoThreshold or Random",
+        ),
     ],
 )
 def test_what_a_loader_cannot_look_at_is_refused_at_once(tokenizer, policy, arguments, message):
@@ -265,7 +286,10 @@ def test_scores_of_another_shape_are_refused(tokenizer, returned, message):
         iter(build(tokenizer, Looks(), score_fn=returned))
 
 
-@pytest.mark.parametrize("make", [lambda: StaticEL2N(0.2, after=0), lambda: DynamicEL2N(0.2, tau=0), lambda: SelectionViaProxy(0.2, epochs=1)])
+@pytest.mark.parametrize(
+    "make",
+    [lambda: StaticEL2N(0.2, after=0), lambda: DynamicEL2N(0.2, tau=0), lambda: SelectionViaProxy(0.2, epochs=1)],
+)
 def test_what_a_sampler_leaves_out_is_neither_scored_nor_chosen_nor_counted(tokenizer, make):
     policy = make()
     drawn = SubsetRandomSampler(range(100, 200), generator=torch.Generator().manual_seed(1))
@@ -276,11 +300,15 @@ def test_what_a_sampler_leaves_out_is_neither_scored_nor_chosen_nor_counted(toke
         return torch.nn.functional.one_hot(batch["labels"], 2).float()
 
     loader = build(tokenizer, policy, sampler=drawn, shuffle=None, score_fn=score)
-    loader.policy.screen = lambda candidates, real=policy.screen: taken.append(candidates.example_ids) or real(candidates)
+    loader.policy.screen = lambda candidates, real=policy.screen: (
+        taken.append(candidates.example_ids) or real(candidates)
+    )
     for _ in range(2):
         assert sum(len(batch["labels"]) for batch in loader) == 20
     assert sum(scored) in (0, 100) or isinstance(policy, DynamicEL2N)
-    assert np.flatnonzero(policy._selection.chosen).min() >= 100 and np.flatnonzero(policy._selection.chosen).max() < 200
+    assert (
+        np.flatnonzero(policy._selection.chosen).min() >= 100 and np.flatnonzero(policy._selection.chosen).max() < 200
+    )
 
 
 def test_a_pass_of_which_nothing_is_kept_says_so(tokenizer):
@@ -321,7 +349,13 @@ def test_rows_are_asked_for_as_a_sampler_asks(kind):
 @pytest.mark.parametrize("policy", [lambda: DynamicEL2N(0.5), lambda: InfoBatch(epochs=None)])
 def test_batch_samplers_of_arrays_and_tensors_have_indices_too(batches, policy):
     rows = [{"input_ids": [i + 1], "label": i % 2} for i in range(64)]
-    loader = FilteringDataLoader(rows, batch_sampler=batches, policy=policy(), score_fn=lambda batch: torch.zeros(len(batch["labels"]), 2), seed=0)
+    loader = FilteringDataLoader(
+        rows,
+        batch_sampler=batches,
+        policy=policy(),
+        score_fn=lambda batch: torch.zeros(len(batch["labels"]), 2),
+        seed=0,
+    )
     counts = []
     for _ in range(2):
         counts.append(0)
@@ -339,7 +373,9 @@ def test_examples_without_an_index_are_refused_before_a_whole_pass_is_spent():
         def __getitem__(self, name):
             return {"input_ids": [1], "label": 0}
 
-    loader = FilteringDataLoader(Named(), sampler=list("abcd"), batch_size=2, policy=DynamicEL2N(0.5), score_fn=lambda batch: torch.zeros(2, 2))
+    loader = FilteringDataLoader(
+        Named(), sampler=list("abcd"), batch_size=2, policy=DynamicEL2N(0.5), score_fn=lambda batch: torch.zeros(2, 2)
+    )
     with pytest.raises(ValueError, match="DynamicEL2N needs examples by index"):
         next(iter(loader))
 

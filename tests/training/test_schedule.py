@@ -138,7 +138,11 @@ def test_progress_is_monotone_from_0_to_1(tokenizer, policy, granularity, drop_l
         assert seen == sorted(seen) and 0.0 <= seen[1] and seen[-1] == 1.0
         examples = (
             640
-            if drop_last and (granularity == "batch" or policy in ("train_all", "fixed_threshold", "auto_threshold", "selective_backprop"))
+            if drop_last
+            and (
+                granularity == "batch"
+                or policy in ("train_all", "fixed_threshold", "auto_threshold", "selective_backprop")
+            )
             else 650
         )
         assert examples * (epoch + 1) <= loader.consumed <= 650 * (epoch + 1)
@@ -296,7 +300,10 @@ def test_every_schedule_of_transformers_works_or_says_why_not(tokenizer):
 
 
 @pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("how", [{"granularity": "batch"}, {"drop_last": True}, {"batch_size": None}, {"granularity": "batch", "drop_last": True}])
+@pytest.mark.parametrize(
+    "how",
+    [{"granularity": "batch"}, {"drop_last": True}, {"batch_size": None}, {"granularity": "batch", "drop_last": True}],
+)
 def test_the_last_batch_is_trained_at_the_end_of_the_schedule(tokenizer, how, seed):
     loader = build(tokenizer, Random(0.1, seed=seed), 1000, **how)
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)

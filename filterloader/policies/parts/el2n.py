@@ -26,7 +26,9 @@ def el2n(logits: torch.Tensor, labels: Any) -> np.ndarray:
     return _errors(logits, labels, 2, "").sqrt().float().numpy()
 
 
-def joint_el2n(intent_logits: torch.Tensor, intent_labels: Any, slot_logits: torch.Tensor, slot_labels: Any, kind: str = "norm") -> np.ndarray:
+def joint_el2n(
+    intent_logits: torch.Tensor, intent_labels: Any, slot_logits: torch.Tensor, slot_labels: Any, kind: str = "norm"
+) -> np.ndarray:
     """The EL2N of an intent, e, joined with those of its slots, e_t (Attendu and Corbeil 2023), float32 ``[n]``.
 
     kind: ``"norm"``: ``√(e² + Σ e_t²)``; ``"sum"``: ``e + Σ e_t``; ``"mean"``: ``(e + mean e_t) / 2`` (without any slot, ``e / 2``).

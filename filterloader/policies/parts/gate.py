@@ -7,9 +7,14 @@ import numpy as np
 from filterloader.data.checks import check_same, paste, real, whole
 
 _MEMORY = 1 - 1 / 64  # weight of the past, a report
-_RATE_MEMORY = np.array([0.998, 0.95])  # the same an example, for two guesses: a moving label rate is no merit of the words
+_RATE_MEMORY = np.array(
+    [0.998, 0.95]
+)  # the same an example, for two guesses: a moving label rate is no merit of the words
 _SIGMAS = 4.0
-_SEEN, _SEEN_AT_ALL = 8.0, 0.5  # examples of the rarer label among recent reports: for the relative gate, for the absolute one
+_SEEN, _SEEN_AT_ALL = (
+    8.0,
+    0.5,
+)  # examples of the rarer label among recent reports: for the relative gate, for the absolute one
 
 
 class Gate:
@@ -59,7 +64,9 @@ class Gate:
         """One report: what the predictor said (float ``[n]``, P(high loss)) before it saw the outcome ``y`` (bool ``[n]``)."""
         loss = -np.log(np.clip(np.where(y, proba, 1 - proba), 1e-12, 1))
         here = np.array([y.size, y.sum()])
-        for k, (examples, positives) in enumerate(self._labels + [here, [0, 0]]):  # the slow guess knows this report's rate too
+        for k, (examples, positives) in enumerate(
+            self._labels + [here, [0, 0]]
+        ):  # the slow guess knows this report's rate too
             rate = (positives + 0.5) / (examples + 1)
             guess = -np.log(np.where(y, rate, 1 - rate))
             gain = guess - loss

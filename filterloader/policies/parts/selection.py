@@ -83,7 +83,9 @@ def blend(mean: np.ndarray | None, fresh: np.ndarray, weight: float, owner: str)
     if mean is None:
         return fresh
     if len(mean) != len(fresh):
-        raise ValueError(f"{owner} scored {len(mean)} examples before, and now there are {len(fresh)}; make a new one for another data set")
+        raise ValueError(
+            f"{owner} scored {len(mean)} examples before, and now there are {len(fresh)}; make a new one for another data set"
+        )
     mixed = (mean + np.float32(weight) * (fresh - mean)).astype(np.float32)
     return np.where(np.isnan(mean), fresh, np.where(np.isnan(fresh), mean, mixed))
 
@@ -97,7 +99,9 @@ def check_offset(keep: float, offset: Any) -> float:
     """``offset`` as a share of the data set that leaves room for ``keep``."""
     offset = share("offset", offset)
     if keep + offset > 1 + 1e-9:
-        raise ValueError(f"keep and offset are shares of one data set and must not exceed 1 together, got keep={keep} and offset={offset}")
+        raise ValueError(
+            f"keep and offset are shares of one data set and must not exceed 1 together, got keep={keep} and offset={offset}"
+        )
     return offset
 
 

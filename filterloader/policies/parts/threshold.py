@@ -61,7 +61,12 @@ class MovingAverageThreshold:
         self._stands = self.frozen and self._recent.size > 0
 
     def state_dict(self) -> dict:
-        return {"settings": repr(self), "recent": self._recent.copy(), "reports": self._reports.copy(), "stands": self._stands}
+        return {
+            "settings": repr(self),
+            "recent": self._recent.copy(),
+            "reports": self._reports.copy(),
+            "stands": self._stands,
+        }
 
     def load_state_dict(self, state: dict) -> None:
         check_same("threshold", state["settings"], repr(self))
@@ -72,5 +77,7 @@ class MovingAverageThreshold:
 def moving(threshold: MovingAverageThreshold | None) -> MovingAverageThreshold:
     """``threshold`` itself, the paper's for None; raises ValueError for what slides over no losses, such as a number."""
     if threshold is not None and not hasattr(threshold, "begin_warmup"):
-        raise ValueError(f"threshold must be a MovingAverageThreshold, got {threshold!r}; FixedThreshold takes one number")
+        raise ValueError(
+            f"threshold must be a MovingAverageThreshold, got {threshold!r}; FixedThreshold takes one number"
+        )
     return MovingAverageThreshold() if threshold is None else threshold

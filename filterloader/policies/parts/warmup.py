@@ -12,7 +12,10 @@ from filterloader.data.checks import check_same, paste, share, whole
 _PATIENCE = 1024  # reports that a loss may take to settle
 _RECENT = 8  # reports whose loss is held against guessing
 _CLASSES = 4096  # labels from here on are no classes
-_FALLEN, _LONG = 0.8, 32  # share of its first reports' loss below which a loss of any kind has fallen; reports compared at most
+_FALLEN, _LONG = (
+    0.8,
+    32,
+)  # share of its first reports' loss below which a loss of any kind has fallen; reports compared at most
 _GUESSING, _LABELS_NEEDED = 0.95, 64  # share of guessing's loss that tells of nothing learnt; labels it must rest on
 
 
@@ -30,7 +33,9 @@ class Warmup:
         if length is not None:
             length = whole("warmup", length, low=0) if isinstance(length, Integral) else share("warmup", length)
             if length == 1 and isinstance(length, int):
-                warnings.warn("warmup=1 is one example; to warm up for the whole of a pass, write warmup=1.0", stacklevel=3)
+                warnings.warn(
+                    "warmup=1 is one example; to warm up for the whole of a pass, write warmup=1.0", stacklevel=3
+                )
         self.length = length
         self.over = length is not None and length == 0
         self._seen = self._reports = 0
@@ -41,7 +46,13 @@ class Warmup:
         return paste(self, "length")
 
     def observe(
-        self, examples: int, total: int | None, settled: bool, *, labels: np.ndarray | None = None, losses: np.ndarray | None = None
+        self,
+        examples: int,
+        total: int | None,
+        settled: bool,
+        *,
+        labels: np.ndarray | None = None,
+        losses: np.ndarray | None = None,
     ) -> bool:
         """Count reported examples; True at the report that ends the warm-up. total: examples in one pass, if known. labels, losses:
         of these examples, where there are any: int64 and float32 ``[n]``."""
@@ -49,7 +60,12 @@ class Warmup:
             return False
         self._seen += examples
         self._reports += 1
-        if labels is not None and losses is not None and 0 <= labels.min(initial=0) and labels.max(initial=0) < _CLASSES:
+        if (
+            labels is not None
+            and losses is not None
+            and 0 <= labels.min(initial=0)
+            and labels.max(initial=0) < _CLASSES
+        ):
             self._labels = _sum(self._labels, np.bincount(labels))
             loss = losses.mean(dtype=np.float64)
             self._first, self._recent = np.append(self._first, loss)[:_LONG], np.append(self._recent, loss)[-_LONG:]

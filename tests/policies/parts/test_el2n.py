@@ -19,7 +19,10 @@ def heads(n=6, c=4, t=5, s=3, seed=0):
     rng = np.random.default_rng(seed)
     slots = np.where(rng.random((n, t)) < 0.5, -100, rng.integers(0, s, (n, t)))
     slots[2] = -100
-    return [torch.from_numpy(a) for a in (rng.normal(size=(n, c)) * 3, rng.integers(0, c, n), rng.normal(size=(n, t, s)) * 3, slots)]
+    return [
+        torch.from_numpy(a)
+        for a in (rng.normal(size=(n, c)) * 3, rng.integers(0, c, n), rng.normal(size=(n, t, s)) * 3, slots)
+    ]
 
 
 def of(labels):
@@ -29,9 +32,13 @@ def of(labels):
 def test_el2n_equals_the_formula():
     logits, labels, *_ = heads()
     comp = el2n(logits, labels)
-    assert comp.dtype == np.float32 and comp == pytest.approx([plain(*pair) for pair in zip(logits, labels, strict=True)])
+    assert comp.dtype == np.float32 and comp == pytest.approx(
+        [plain(*pair) for pair in zip(logits, labels, strict=True)]
+    )
     assert np.array_equal(comp, el2n(logits, labels.numpy()))
-    assert el2n(torch.tensor([[0.0, 0.0], [50.0, -50.0], [50.0, -50.0]]), [0, 0, 1]) == pytest.approx([np.sqrt(0.5), 0, np.sqrt(2)], abs=1e-6)
+    assert el2n(torch.tensor([[0.0, 0.0], [50.0, -50.0], [50.0, -50.0]]), [0, 0, 1]) == pytest.approx(
+        [np.sqrt(0.5), 0, np.sqrt(2)], abs=1e-6
+    )
 
 
 def test_confident_predictions_are_still_told_apart():
@@ -66,7 +73,10 @@ def test_padding_changes_nothing():
     intent_logits, intents, slot_logits, slots = heads()
     wider = torch.cat([slot_logits, torch.full((6, 2, 3), 7.0)], 1), torch.cat([slots, torch.full((6, 2), -100)], 1)
     for kind in ("norm", "sum", "mean"):
-        assert np.allclose(joint_el2n(intent_logits, intents, slot_logits, slots, kind), joint_el2n(intent_logits, intents, *wider, kind))
+        assert np.allclose(
+            joint_el2n(intent_logits, intents, slot_logits, slots, kind),
+            joint_el2n(intent_logits, intents, *wider, kind),
+        )
 
 
 def test_scores_come_from_what_a_score_function_may_return():
@@ -92,12 +102,21 @@ def test_scores_come_from_what_a_score_function_may_return():
         (lambda: el2n(torch.zeros(2, 2), [0, -100]), "label -100 is none of the 2 classes"),
         (lambda: el2n(torch.zeros(2, 2), [0.0, 1.0]), "must be whole numbers"),
         (lambda: joint_el2n(*heads(), "max"), "joint='max' is not known"),
-        (lambda: joint_el2n(*heads()[:3], torch.full((6, 5), 3)), "slot label 3 is none of the 3 classes of the slot logits"),
+        (
+            lambda: joint_el2n(*heads()[:3], torch.full((6, 5), 3)),
+            "slot label 3 is none of the 3 classes of the slot logits",
+        ),
         (lambda: joint_el2n(*heads()[:2], *heads(3)[2:]), "6 intents and 3 rows of slots"),
-        (lambda: scores_of(torch.zeros(2, 2, 2), of([0, 1])), r"must return logits \[batch, classes\], or scores \[batch\], got a tensor .*\[2, 2, 2\]"),
+        (
+            lambda: scores_of(torch.zeros(2, 2, 2), of([0, 1])),
+            r"must return logits \[batch, classes\], or scores \[batch\], got a tensor .*\[2, 2, 2\]",
+        ),
         (lambda: scores_of((torch.zeros(2, 2),), of([0, 1])), "got tuple of 1"),
         (lambda: scores_of(torch.zeros(2, 2), Candidates(2)), "one whole-number class label a row.*label="),
-        (lambda: scores_of(torch.zeros(2, 2), of([0, 1]), joint="norm"), r"joint='norm'.*slot labels \[batch, tokens\].*got a tensor of shape \[2, 2\]"),
+        (
+            lambda: scores_of(torch.zeros(2, 2), of([0, 1]), joint="norm"),
+            r"joint='norm'.*slot labels \[batch, tokens\].*got a tensor of shape \[2, 2\]",
+        ),
         (lambda: scores_of(tuple(heads()[::2]), of([0] * 6), joint="norm"), "got tuple of 2"),
     ],
 )

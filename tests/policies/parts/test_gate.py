@@ -130,7 +130,9 @@ def test_words_that_say_nothing_never_pass_however_the_labels_run(kind, calibrat
     def labels(rng, n, report):
         return rng.random(n) < start + (end - start) * min(report / max(reports, 1), 1)
 
-    assert opened(Gate(), naive_bayes(kind=kind, calibrate=calibrate), labels, reports=700, size=size, seed=seed) is None
+    assert (
+        opened(Gate(), naive_bayes(kind=kind, calibrate=calibrate), labels, reports=700, size=size, seed=seed) is None
+    )
 
 
 @pytest.mark.parametrize("alt", [None, 0.3])
@@ -138,7 +140,9 @@ def test_words_that_say_nothing_never_pass_however_the_labels_run(kind, calibrat
 @pytest.mark.parametrize("kind", [BernoulliNB, MultinomialNB])
 def test_a_constant_label_is_no_merit_of_the_words(alt, label, kind):
     for calibrate in (False, True):
-        assert opened(Gate(alt=alt), naive_bayes(kind=kind, calibrate=calibrate), coin(float(label)), reports=600) is None
+        assert (
+            opened(Gate(alt=alt), naive_bayes(kind=kind, calibrate=calibrate), coin(float(label)), reports=600) is None
+        )
 
 
 def test_a_label_that_has_become_constant_shuts_the_gate_again():

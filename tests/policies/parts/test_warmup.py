@@ -59,7 +59,10 @@ def test_no_other_length_is_wondered_at(recwarn, length):
     assert not recwarn
 
 
-@pytest.mark.parametrize("length, total, where", [(None, 1000, ""), (None, None, ""), (0.1, None, " where the length of the stream is not known")])
+@pytest.mark.parametrize(
+    "length, total, where",
+    [(None, 1000, ""), (None, None, ""), (0.1, None, " where the length of the stream is not known")],
+)
 def test_a_loss_that_never_settles_is_waited_for_1024_reports_and_no_longer(length, total, where):
     warmup = Warmup(length)
     with pytest.warns(UserWarning) as told:
@@ -156,7 +159,12 @@ def told(losses, labels=None, granularity="example", warmup=320):
 
 def test_a_warm_up_that_ends_before_anything_is_learnt_is_told_once():
     (said,) = told(0.69)
-    assert "after 320 examples" in said and "loss is 0.690" in said and "costs 0.69" in said and "longer warmup= than 320, or None" in said
+    assert (
+        "after 320 examples" in said
+        and "loss is 0.690" in said
+        and "costs 0.69" in said
+        and "longer warmup= than 320, or None" in said
+    )
 
 
 def test_it_is_not_told_where_something_is_learnt_or_cannot_be_known():
@@ -205,7 +213,9 @@ def test_a_noisy_loss_far_above_guessing_is_waited_for():
             warnings.simplefilter("ignore")
             for i in range(1024):
                 labels = rng.integers(0, 2, 16)
-                losses = np.log1p(np.exp(rng.normal(0, 1.4, 16))).astype(np.float32)  # a model that guesses at random, surely
+                losses = np.log1p(np.exp(rng.normal(0, 1.4, 16))).astype(
+                    np.float32
+                )  # a model that guesses at random, surely
                 policy.threshold.observe(losses)
                 warmup.observe(16, None, policy.threshold.settled, labels=labels, losses=losses)
                 assert not warmup.over or i == 1023
