@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -13,19 +12,27 @@ from torch.utils.data import DataLoader
 from filterloader.data.candidates import Candidates
 from filterloader.data.checks import check_same, whole
 from filterloader.data.portable import pack, unpack
+from filterloader.data.position import Position
 from filterloader.data.rows import Reader
-from filterloader.data.source import Source
+from filterloader.data.source import BLOCK, Source
 from filterloader.feedback.ledger import Ledger
 from filterloader.feedback.report import LossHook
+from filterloader.policies.base import complete
 from filterloader.policies.three_stage import ThreeStage
 from filterloader.predictors.features import features_of
 from filterloader.stages import arguments, survey
-from filterloader.stages.batching import Batching
-from filterloader.stages.collate import Batch, Collator
-from filterloader.stages.refill import RefillBuffer
-from filterloader.stages.screen import Screening
+from filterloader.stages.collate import Batch, Collate, Collator, Ready
+from filterloader.stages.keep_last import KeepLast
+from filterloader.stages.plan import plan_of
+from filterloader.stages.read import Read
+from filterloader.stages.rebuilding import Refusing
+from filterloader.stages.refill import Refill
+from filterloader.stages.regroup import Regroup
+from filterloader.stages.score import Score
+from filterloader.stages.screen import Screen
+from filterloader.stages.tokenize import Tokenize
 
-VERSION = 2
+VERSION = 3
 
 
 class FilteringDataLoader:
@@ -104,89 +111,70 @@ class FilteringDataLoader:
         self.seed = None if seed is None else whole("seed", seed, low=0)
         if generator is None and seed is not None:
             generator = torch.Generator().manual_seed(seed)
-        reference = DataLoader(
+        self._reference = reference = DataLoader(
             dataset, batch_size, shuffle, sampler, batch_sampler, num_workers, collate_fn, pin_memory, drop_last, timeout,
             worker_init_fn, multiprocessing_context, generator, prefetch_factor=prefetch_factor,
             persistent_workers=persistent_workers, pin_memory_device=pin_memory_device, in_order=in_order,
         )  # fmt: skip
         for name in arguments.DATALOADER_ARGUMENTS:
             setattr(self, name, getattr(reference, name))
-        if hasattr(self.policy, "bind"):
-            self.policy.bind(arguments.seed_of(self.seed, generator))
+        self.collate_fn = Refusing(reference.collate_fn)
         self.granularity, self.score_fn, self.tokenizer = granularity, score_fn, tokenizer
-        features = getattr(self.policy, "features", "auto") if features is None else features
+        self._policy = complete(self.policy)
+        self._policy.bind(arguments.seed_of(self.seed, generator))
+        features = self._policy.features if features is None else features
         self.features = features_of(features, vocabulary=arguments.vocabulary_of(tokenizer))
-
-        screens = getattr(self.policy, "gates_forward", True)
-        scores = score_fn is not None and getattr(type(self.policy), "gates_backward", True) is not False
-        single = batch_size is None and batch_sampler is None
-        if buffer_batches is None:
-            buffer_batches = 8 if granularity == "example" and (scores or screens) else 0
-        batches = whole("buffer_batches", buffer_batches, low=0)
-        refilling = granularity == "example" and (screens or scores or batches > 0)
-        regrouping = batches > 0 and not single and (granularity == "batch" or scores)
-        anew = refilling or regrouping  # the sampler's batches are taken apart
-        hold = granularity == "batch" and screens
-        early = (
-            getattr(self.features, "reads", "tokens") == "texts"
-        )  # decided on before it is tokenized, whatever the policy reads
-        words = self.features if early or getattr(self.policy, "needs_words", True) else None
-        self._reference = reference
-        self._reader = Reader(
-            tokenizer=tokenizer, text=tuple(text) if isinstance(text, list) else text, label=label, collate_fn=collate_fn,
-            default_collate=reference.collate_fn, collate_here=not (anew or hold),
-            reads=None if words is None else getattr(words, "reads", "tokens"), single=single,
-        )  # fmt: skip
-        total = None if total_examples is None else whole("total_examples", total_examples)
-        overlap = torch.accelerator.is_available()  # on a CPU the model wants every core itself
-        self._source = Source(
-            reference,
-            self._reader,
-            whole=anew,
-            total=total,
-            overlap=overlap,
-            **({"at_once": 1} if scores and not regrouping else {}),
-        )
-        self._collate = Collator(
-            tokenizer=tokenizer, label=label, collate_fn=reference.collate_fn, single=single, pin_memory=pin_memory
-        )
-        size = (
-            getattr(reference.batch_sampler, "batch_size", None) if reference.batch_sampler is not None else batch_size
-        )
-        size = 1 if single else size if isinstance(size, int) else None
-        gathered = RefillBuffer(size, batches) if regrouping else None
-        refill = None
-        if refilling:
-            aside = (
-                ThreadPoolExecutor(1, thread_name_prefix="filterloader-tokenize")
-                if overlap and self._reader.reads == "texts"
-                else None
-            )
-            refill = RefillBuffer(
-                size, 2 if single else 1 if scores else batches, finish=self._reader.tokenized, thread=aside
-            )
+        self.position = Position()
         self.ledger = Ledger(self.policy)
-        survey.check(self.policy, self._source, features=self.features, score_fn=score_fn)
-        self._survey = survey.Survey(
-            self.policy, self._source, self._collate, features=words, finish=self._reader.tokenized, score_fn=score_fn,
-            size=size, ledger=self.ledger,
-        )  # fmt: skip
-        self.hook = LossHook(
-            self.policy, self.ledger, granularity=granularity, single=single, after_report=self._note_report
-        )
-        self._screening = Screening(
-            self.policy, self.ledger, self.hook, features=words, by_example=granularity == "example", refilling=refilling,
-            score_fn=score_fn, collate=self._collate,
-        )  # fmt: skip
-        self._batching = Batching(
-            self._source, self._screening, gathered=gathered, refill=refill, hold=hold, finish=self._reader.tokenized, drop_last=drop_last,
-        )  # fmt: skip
-        self.epoch = 0
+        total = None if total_examples is None else whole("total_examples", total_examples)
+        text = tuple(text) if isinstance(text, list) else text
+        self._chain = self._build(text, label, collate_fn, buffer_batches, total)
         self._consumed_before = 0  # examples of the passes that are over
         self._passes = 0  # begun in this process; an iterator of an earlier one is stale
-        self._running = self._resuming = False  # a pass is under way; the next one goes on with a saved pass
-        self._empty = False  # it has handed out nothing yet
+        self._resuming = False  # the next pass goes on with a saved one
+        self._empty = True  # this pass has handed out nothing yet
         self._set_epoch: int | None = None
+
+    def _build(self, text: Any, label: Any, collate_fn: Callable | None, buffer_batches: int | None, total: int | None) -> Collate:
+        """The chain of stages, from the data set to a batch."""
+        policy, ledger, reference, score_fn = self._policy, self.ledger, self._reference, self.score_fn
+        reads = getattr(self.features, "reads", "tokens")
+        words = self.features if reads == "texts" or policy.needs_words else None
+        plan = plan_of(policy, reference, granularity=self.granularity, texts=reads == "texts", score_fn=score_fn,
+                       buffer_batches=buffer_batches)  # fmt: skip
+        reader = Reader(
+            tokenizer=self.tokenizer, text=text, label=label, collate_fn=collate_fn, default_collate=reference.collate_fn,
+            collate_here=not (plan.apart or plan.keeps_last), reads=None if words is None else reads, single=plan.single,
+        )  # fmt: skip
+        self._reader = reader
+        self._source = source = Source(
+            reference, reader, apart=plan.apart, total=total,
+            at_once=1 if plan.scores and not plan.regroups else BLOCK,  # scores age with every step
+            overlap=torch.accelerator.is_available(),  # on a CPU the model wants every core itself
+        )  # fmt: skip
+        collate = Collator(tokenizer=self.tokenizer, label=label, collate_fn=reference.collate_fn, single=plan.single,
+                           pin_memory=self.pin_memory)  # fmt: skip
+        self.hook = LossHook(self.policy, ledger, granularity=self.granularity, single=plan.single, after_report=self._note_report)
+        survey.check(policy, source, features=self.features, score_fn=score_fn)
+        self._survey = survey.Survey(policy, source, collate, features=words, finish=reader.tokenized, score_fn=score_fn,
+                                     size=plan.size, ledger=ledger)  # fmt: skip
+
+        self._read = stage = Read(source)
+        if plan.regroups:
+            stage = Regroup(stage, plan.size, plan.batches, drop_last=self.drop_last and not plan.refills)
+        by_example = self.granularity == "example"
+        stage = Screen(stage, policy, ledger, features=words, by_example=by_example, refilling=plan.refills)
+        if plan.texts:
+            stage = Tokenize(stage, reader.tokenized)
+        if plan.scores:
+            size = plan.size if plan.regroups or plan.refills else None
+            stage = Score(stage, policy, ledger, self.hook, score_fn=score_fn, collate=collate, size=size)
+        if plan.refills:
+            batches = 2 if plan.single else 1 if plan.scores else plan.batches
+            stage = Refill(stage, plan.size, batches, drop_last=self.drop_last)
+        elif plan.keeps_last:
+            stage = KeepLast(stage)
+        return Collate(stage, collate)
 
     # -- what a DataLoader has -----------------------------------------------------------------------------------------
 
@@ -198,21 +186,24 @@ class FilteringDataLoader:
         """Begin a pass, or go on with the one that ``load_state_dict`` brought back."""
         if self._resuming:
             self._resuming = False
-            if not self._batching.exhausted:
-                self._source.start()
+            self._read.go_on()
         else:
-            self.hook.begin_pass(broken_off=self._running)
-            if self._running:
-                self._consumed_before += self._batching.place
-                self._running = False
-            self._batching.clear()
-            if hasattr(self.policy, "begin_pass"):
-                self.policy.begin_pass()
-            self._survey.before_pass()
-            self._source.start()
-            self._running = self._empty = True
+            self._begin_pass()
         self._passes += 1
         return _Pass(self)
+
+    def _begin_pass(self) -> None:
+        """End the pass before, where its last batch is out, or forget what is left of it; then begin the next one."""
+        if self._read.running and self._chain.over:
+            self._end_pass()
+        self.hook.begin_pass(broken_off=self._read.running)
+        self._consumed_before = self.consumed
+        self._chain.clear()
+        self._policy.begin_pass()
+        self._survey.before_pass()
+        self._read.start()
+        self._empty = True
+        self._move()
 
     def set_epoch(self, epoch: int) -> None:
         """Tell data set and sampler which epoch begins, where they have a ``set_epoch`` (shuffled streams, distributed samplers)."""
@@ -222,103 +213,109 @@ class FilteringDataLoader:
             if hasattr(part, "set_epoch"):
                 part.set_epoch(epoch)
 
+    def report(self, losses: torch.Tensor, batch: Any = None) -> torch.Tensor | None:
+        """The same as ``hook.report``: takes the losses of a batch, returns what to call ``backward`` on, or None."""
+        return self.hook.report(losses, batch)
+
     # -- where the stream stands ---------------------------------------------------------------------------------------
 
     @property
+    def epoch(self) -> int:
+        """Passes that are over."""
+        return self.position.epoch
+
+    @property
     def progress(self) -> float:
-        """Share of this pass consumed, in [0, 1], filtered examples included; what waits in the buffer is not consumed yet.
+        """Share of this pass consumed, in [0, 1], filtered examples included; what waits for its batch is not consumed yet.
 
         Where the length of the stream is not known (no ``total_examples``), 0 until the pass is over, then 1.
         """
-        if not self._running:
-            return float(self.epoch > 0)
-        if self._batching.over:
-            return 1.0
-        total = self._source.total
-        return min(self._batching.place / total, 1.0) if total else 0.0
+        return self.position.progress
 
     @property
     def consumed(self) -> int:
-        """Examples of the stream consumed since the first pass, filtered ones included."""
-        return self._consumed_before + (self._batching.place if self._running else 0)
+        """Examples of the stream consumed since the first pass: dropped by the policy, or handed out in a batch."""
+        return self.position.consumed
 
     @property
     def total_examples(self) -> int | None:
         """Examples in one pass; None where not known (yet: the first whole pass tells)."""
         return self._source.total
 
+    def _move(self) -> None:
+        """Bring the position up to date."""
+        total, in_pass = self._source.total, self._read.place.rows - self._chain.all_waiting
+        if not self._read.running:
+            self.position.progress = float(self.position.epoch > 0)
+        elif self._chain.over:
+            in_pass, self.position.progress = max(in_pass, total or 0), 1.0
+        else:
+            self.position.progress = min(in_pass / total, 1.0) if total else 0.0
+        self.position.consumed = self._consumed_before + in_pass
+
     # -- one batch -----------------------------------------------------------------------------------------------------
 
-    def _next_batch(self) -> Any:
-        if not self._running:
+    def _next_ready(self) -> Ready:
+        """The next batch, for which a report is expected now; it is still in the chain."""
+        if not self._read.running:
             raise StopIteration
-        found = self._batching.next()
-        if found is None:
+        ready = self._chain.next()
+        if ready is None:
             self._end_pass()
             raise StopIteration
-        try:
-            batch = self._hand_out(*found)
-        except Exception:
-            self._batching.gone()  # as with a DataLoader, the next call goes on behind a batch that cannot be made
-            raise
-        self._batching.gone()
-        return batch
+        if ready.batch_id is None:
+            if type(ready.batch) is dict:
+                ready.batch = Batch(ready.batch)
+            ready.batch_id = self.hook.hand_out(ready.decided.asked, ready.batch)
+            if isinstance(ready.batch, Batch):
+                ready.batch.batch_id = ready.batch_id
+            self.ledger.handed_out(ready.decided.asked)
+            self._empty = False
+        return ready
 
     def _end_pass(self) -> None:
-        if self._empty and self._source.rows:
+        if self._empty and self._read.place.rows:
             warnings.warn(
-                f"this pass handed out nothing: of its {self._source.rows} examples {self.policy!r} kept none, or too few for a batch under "
-                "drop_last=True; keep more, or train on everything with TrainAll()", stacklevel=4,
-            )  # fmt: skip
+                f"this pass handed out nothing: of its {self._read.place.rows} examples {self.policy!r} kept none, or too few for "
+                "a batch under drop_last=True; keep more, or train on everything with TrainAll()",
+                stacklevel=4,
+            )
         self.hook.settle()
-        self._batching.clear()
+        self._source.finish(self._read.place.rows)
+        self._chain.clear()
         self._consumed_before += self._source.total
-        self._running = False
-        self.epoch += 1
-        if hasattr(self.policy, "end_pass"):
-            self.policy.end_pass()
-
-    def _hand_out(self, candidates: Candidates, payload: Candidates) -> Any:
-        batch = self._collate(self._reader.tokenized(payload))
-        if type(batch) is dict:
-            batch = Batch(batch)
-        self._empty = False
-        self.ledger.handed_out(candidates)
-        batch_id = self.hook.hand_out(candidates, batch)
-        if isinstance(batch, Batch):
-            batch.batch_id = batch_id
-        return batch
+        self.position.epoch += 1
+        self._move()
+        self._policy.end_pass()
 
     def _note_report(self) -> None:
-        stage = getattr(self.policy, "stage", None)
-        self.ledger.stage(stage, self.consumed)
-        self.ledger.report(self.consumed, self.epoch, stage, getattr(self.policy, "loss_threshold", None))
+        self.ledger.stage(self._policy.stage, self.consumed)
+        self.ledger.report(self.consumed, self.epoch, self._policy.stage, self._policy.loss_threshold)
 
     # -- state ---------------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict:
         """Everything needed to go on as if never stopped, as plain containers and tensors (``torch.save`` it).
 
-        Position, refill buffer, policy with predictor and threshold, batches awaiting their report, ledger, and the random
-        states that shuffle and decide. A stream is read again up to its position on resuming (an iterable data set must
-        repeat itself); a map-style data set is not. With neither ``seed`` nor ``generator``, passes are shuffled by torch's global random
-        state, as a ``DataLoader``'s are: the pass under way is brought back, but the order of later ones hangs on that state, which is
-        yours to save (``torch.get_rng_state()``). Save this, not the stream's own ``state_dict``, which does not follow while the
-        stream is read by column. A sampler that draws as it goes from Python's ``random`` (or, with workers, from torch's global
-        generator) is not brought back exactly: give it a generator of its own.
+        Position, what waits in every stage, policy with predictor and threshold, batches awaiting their report, ledger, and the
+        random states that shuffle and decide. A stream is read again up to its position on resuming (an iterable data set must
+        repeat itself); a map-style data set is not. With neither ``seed`` nor ``generator``, passes are shuffled by torch's
+        global random state, as a ``DataLoader``'s are: the pass under way is brought back, but the order of later ones hangs on
+        that state, which is yours to save (``torch.get_rng_state()``). Save this, not the stream's own ``state_dict``, which
+        does not follow while the stream is read by column. A sampler that draws as it goes from Python's ``random`` (or, with
+        workers, from torch's global generator) is not brought back exactly: give it a generator of its own.
         """
         return pack({
             "version": VERSION,
             "granularity": self.granularity,
             "policy": {"class": type(self.policy).__name__, "state": self.policy.state_dict()},
-            "source": self._source.state_dict(),
-            **self._batching.state_dict(),
+            "chain": self._chain.state_dict(),
             "hook": self.hook.state_dict(),
             "ledger": self.ledger.state_dict(),
             "epoch": self.epoch,
             "set_epoch": self._set_epoch,
             "consumed_before": self._consumed_before,
-            "running": self._running,
+            "empty": self._empty,
         })  # fmt: skip
 
     def load_state_dict(self, state: dict) -> None:
@@ -328,18 +325,14 @@ class FilteringDataLoader:
         another number of workers.
         """
         if not isinstance(state, Mapping) or "version" not in state:
-            raise ValueError(
-                f"this is no state of a FilteringDataLoader: {state!r:.80}; pass what state_dict() returned"
-            )
+            raise ValueError(f"this is no state of a FilteringDataLoader: {state!r:.80}; pass what state_dict() returned")
         check_same("state version", state["version"], VERSION)
         before = unpack(self.state_dict())
         try:
             self._load(unpack(dict(state)))
-        except (KeyError, TypeError, IndexError) as error:
+        except (KeyError, TypeError, IndexError, AttributeError) as error:
             self._load(before)
-            raise ValueError(
-                f"this state is not whole: {type(error).__name__} {error}; pass what state_dict() returned"
-            ) from error
+            raise ValueError(f"this state is not complete: {type(error).__name__} {error}; pass what state_dict() returned") from error
         except ValueError:
             self._load(before)
             raise
@@ -347,17 +340,17 @@ class FilteringDataLoader:
     def _load(self, state: dict) -> None:
         check_same("granularity", state["granularity"], self.granularity)
         check_same("policy", state["policy"]["class"], type(self.policy).__name__)
-        self._batching.load_state_dict(state)
-        self._source.load_state_dict(state["source"], running=state["running"] and not state["exhausted"])
+        self._chain.load_state_dict(state["chain"])
         self.policy.load_state_dict(state["policy"]["state"])
         self.hook.load_state_dict(state["hook"])
         self.ledger.load_state_dict(state["ledger"])
         if state["set_epoch"] is not None:
             self.set_epoch(state["set_epoch"])
-        self.epoch, self._consumed_before = state["epoch"], state["consumed_before"]
-        self._running, self._empty = state["running"], False
+        self.position.epoch, self._consumed_before = int(state["epoch"]), int(state["consumed_before"])
+        self._empty = bool(state["empty"])
+        self._resuming = self._read.running
         self._passes += 1
-        self._resuming = self._running
+        self._move()
 
     def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state)
@@ -375,19 +368,22 @@ class _Pass:
 
     def __del__(self) -> None:
         if self._loader._passes == self._number:
-            self._loader._source.close()  # a loop that broke off keeps no workers; its state can still be saved
+            self._loader._read.stop()  # a loop that broke off keeps no workers; its state can still be saved
 
     def __next__(self) -> Any:
-        loader = self._loader
+        loader, ready = self._loader, None
         if loader._passes != self._number:
-            raise ValueError(
-                "this iterator is stale: its loader has begun another pass since; iterate over the newest one"
-            )
-        loader.ledger.enter("loader")
-        door = None
+            raise ValueError("this iterator is stale: its loader has begun another pass since; iterate over the newest one")
         try:
-            batch = loader._next_batch()
-            door = "loader"
-            return batch
-        finally:
-            loader.ledger.leave(door)
+            loader.ledger.enter("loader")
+            try:
+                ready = loader._next_ready()
+                loader._chain.item = None
+                loader._move()
+            finally:
+                loader.ledger.leave(None if ready is None else "loader")
+            return ready.batch
+        except BaseException:
+            if ready is not None:  # it did not reach the loop
+                loader._chain.item = ready
+            raise

@@ -190,10 +190,10 @@ def test_a_refused_state_changes_nothing(tokenizer):
     ref = build(tokenizer, "three_stage", "list")
     for broken in (
         {k: v for k, v in state.items() if k != "hook"},
-        {**state, "buffer": {**state["buffer"], "batch_size": 3}},
+        {**state, "chain": {**state["chain"], "source": {**state["chain"]["source"], "batch_size": 3}}},
     ):
         other = build(tokenizer, "three_stage", "list")
-        with pytest.raises(ValueError, match="not whole|batch_size=3"):
+        with pytest.raises(ValueError, match="not complete|batch_size=3"):
             other.load_state_dict(broken)
         same(train(ref, 5), train(other, 5))
         ref = build(tokenizer, "three_stage", "list")

@@ -205,7 +205,7 @@ def test_a_loader_that_is_dropped_in_mid_pass_is_gone_at_once_and_its_workers_wi
     iterator = iter(loader)
     for _ in range(3):
         loader.hook.report(losses_of(next(iterator)))
-    (worker,) = loader._source._groups._workers
+    (worker,) = loader._read._groups.source._workers
     gone = weakref.ref(loader)
     gc.disable()
     try:

@@ -87,6 +87,11 @@ class Candidates:
         return self.n
 
     @property
+    def examples(self) -> int:
+        """How many examples these are."""
+        return self.n * self.merged
+
+    @property
     def lengths(self) -> np.ndarray | None:
         """Tokens in each candidate, int64 ``[n]``; None where the rows hold no tokens."""
         return None if self.tokens is None else self.tokens.lengths
@@ -223,6 +228,37 @@ class Candidates:
                 "texts": None if texts is None else tuple(Ragged(*text) for text in texts),
             }
         )
+
+
+class Decided(NamedTuple):
+    """Examples on their way to a batch, with what was decided of them.
+
+    asked: what the policy saw and what a report is learnt from: the examples themselves, or all of them as one candidate (batch
+    granularity). payload: the examples, with all that a batch is made of. screened: how many there were before any was dropped.
+    """
+
+    asked: Candidates
+    payload: Candidates
+    screened: int
+
+    @staticmethod
+    def of(examples: Candidates, screened: int) -> Decided:
+        """Examples that were decided on one by one."""
+        return Decided(examples, examples, screened)
+
+    @property
+    def examples(self) -> int:
+        return len(self.payload)
+
+    def state_dict(self) -> dict[str, Any]:
+        asked = None if self.asked is self.payload else self.asked.state_dict()
+        return {"asked": asked, "payload": self.payload.state_dict(), "screened": self.screened}
+
+    @staticmethod
+    def from_state(state: dict[str, Any]) -> Decided:
+        payload = Candidates.from_state(state["payload"])
+        asked = payload if state["asked"] is None else Candidates.from_state(state["asked"])
+        return Decided(asked, payload, int(state["screened"]))
 
 
 _PER_CANDIDATE = ("labels", "tokens", "texts", "bag", "sizes", "positions", "example_ids", "weights", "judged")

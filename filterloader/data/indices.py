@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from functools import cached_property
 from itertools import chain
 from typing import Any
@@ -24,48 +25,52 @@ _FIRST = 64  # rows of the first group
 
 
 class Indices:
-    """A batch sampler for the inner ``DataLoader``.
+    """A batch sampler for the inner ``DataLoader`` that remembers what it drew until the rows are there.
 
     sampler: the one to draw from. generators: those it may draw with. ordered: whether rows arrive in the order they were
     drawn. group: rows to ask for at once, by one array of numbers; 0: every draw by itself.
+
+    Attributes: ``at_first_draw``, the random states before the first draw of this pass, or of the saved one that it goes on
+    with; None before. ``placed``, the draw whose rows have found their place last. ``drawing``, whether the sampler is at work:
+    an interrupt then may have ended it.
     """
 
     def __init__(self, sampler: Any, generators: list[torch.Generator], *, ordered: bool):
         self.sampler, self.generators, self.ordered = sampler, generators, ordered
         self.group = 0
         self.at_first_draw: list | None = None
-        self._drawn: deque[Drawn] = deque()
-        self._pass_over, self._states = 0, None
+        self.placed: Drawn | None = None
+        self.drawing = False
+        self._pending: deque[Drawn] = deque()
+        self._pass_over = 0
         self._left, self._next = 0, _FIRST  # draws that a sampler in groups still has; rows of the next group
 
-    def resume(self, blocks: int, states: list | None) -> None:
-        """Begin the next pass after ``blocks`` draws, with the random states that were noted before the first."""
-        self._pass_over, self._states = blocks, states
+    def start(self, pass_over: int = 0, states: list | None = None) -> None:
+        """Let the next pass begin behind ``pass_over`` draws, with the random states that were noted before the first."""
+        self._pass_over, self.at_first_draw = pass_over, states
 
     def __len__(self) -> int:
         return len(self.sampler)
 
     def __iter__(self) -> _Drawing:
-        self._drawn.clear()
-        self.at_first_draw = None
+        self._pending.clear()
+        self.placed, self.drawing = None, False
         self._left, self._next = len(self.sampler) if self.group else 0, _FIRST
         return _Drawing(self, iter(self.sampler))
 
     def begin(self, draws: Any) -> None:
         """Just before the first draw, when samplers shuffle: note the random states, or bring back those of the saved pass."""
-        if self._states is None:
+        if self.at_first_draw is None:
             self.at_first_draw = [torch.get_rng_state(), *(g.get_state() for g in self.generators)]
             return
-        self.at_first_draw, states = self._states, self._states
-        for generator, state in zip(self.generators, states[1:], strict=True):
+        for generator, state in zip(self.generators, self.at_first_draw[1:], strict=True):
             generator.set_state(state)
-        over, self._pass_over, self._states = self._pass_over, 0, None
-        self._left -= over
-        with global_state(states[0]):
-            for _ in range(over):
+        self._left -= self._pass_over
+        with global_state(self.at_first_draw[0]):
+            for _ in range(self._pass_over):
                 next(draws, None)
 
-    def next_group(self, draws: Any) -> Any:
+    def draw(self, draws: Any) -> Any:
         """What to ask for next. Groups grow, so that the first batch is soon there; the last draw stays by itself: some samplers
         shuffle once more as they end, which must not happen before the loop has come that far."""
         drawn = Drawn([next(draws)])
@@ -76,18 +81,32 @@ class Indices:
                 rows += len(drawn[-1])
             self._left -= len(drawn)
             self._next = min(4 * self._next, self.group)
-        self._drawn.append(drawn)
+        self._pending.append(drawn)
+        return self.asked(drawn)
+
+    def asked(self, drawn: Drawn) -> Any:
+        """How to ask for the rows of a group."""
         if self.group and drawn.numbers is not None:
             return drawn.numbers
         return drawn[0] if len(drawn) == 1 else drawn.listed()
 
-    def arrived(self) -> Drawn:
-        """The draws of the group that arrived now; empty where none was drawn."""
-        return self._drawn.popleft() if self._drawn else Drawn()
+    def pending(self, place: int = 0) -> Drawn | None:
+        """The draw in this place of those whose rows are not placed yet; None where there are fewer."""
+        if self._pending and self._pending[0] is self.placed:
+            self._pending.popleft()
+        return self._pending[place] if len(self._pending) > place else None
 
-    def ids_of(self, draws: Drawn, n: int) -> np.ndarray | None:
-        """Data set indices of the ``n`` rows of a group, int64 ``[n]``; None where the sampler draws no whole numbers, or groups overtake."""
-        ids = draws.numbers if self.ordered and draws else None
+    def after(self, place: int, draws: Iterator) -> Any:
+        """How to ask for the rows of the draw in this place; where it is not drawn yet, ``draws`` (which ends here) draws it."""
+        if self.pending(place) is None:
+            next(draws, None)
+        drawn = self.pending(place)
+        return None if drawn is None else self.asked(drawn)
+
+    def ids_of(self, drawn: Drawn | None, n: int) -> np.ndarray | None:
+        """Data set indices of the ``n`` rows of a group, int64 ``[n]``; None where the sampler draws no whole numbers, or
+        groups overtake."""
+        ids = drawn.numbers if self.ordered and drawn else None
         return None if ids is None or ids.shape != (n,) else ids
 
 
@@ -116,10 +135,13 @@ class _Drawing:
         return self
 
     def __next__(self) -> Any:
+        self.indices.drawing = True
         if not self.begun:
-            self.begun = True
             self.indices.begin(self.draws)
-        return self.indices.next_group(self.draws)
+            self.begun = True
+        asked = self.indices.draw(self.draws)
+        self.indices.drawing = False
+        return asked
 
 
 def draws_at_once(sampler: Any) -> bool:

@@ -65,3 +65,35 @@ class Surveying(Policy, Protocol):
 def everything(candidates: Candidates) -> np.ndarray:
     """Weights that keep every candidate as it is."""
     return np.ones(len(candidates), np.float32)
+
+
+class _Completed:
+    DEFAULTS = {"gates_forward": True, "gates_backward": True, "features": "auto", "needs_words": True, "needs_index": False,
+                "predicts_labels": False, "granularities": ("example", "batch"), "stage": None, "loss_threshold": None,
+                "surveys": False, "survey_scores": True, "survey_returns": "a tensor [batch, …], or a tuple, list or dict of them"}  # fmt: skip
+
+    def __init__(self, policy):
+        self.own = policy
+
+    def __getattr__(self, name):
+        own = self.__dict__["own"]
+        if name in ("bind", "begin_pass", "end_pass"):
+            return getattr(own, name, lambda *a: None)
+        if name == "can_gate_backward":
+            return getattr(type(own), "gates_backward", True) is not False
+        if name == "scalars":
+            return getattr(own, name, dict)
+        return getattr(own, name, self.DEFAULTS[name]) if name in self.DEFAULTS else getattr(own, name)
+
+    def __repr__(self):
+        return repr(self.own)
+
+    def __getstate__(self):
+        return self.__dict__
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+
+
+def complete(policy):
+    return _Completed(policy)

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from filterloader.data.candidates import Candidates, Ragged
+from filterloader.data.candidates import Candidates, Decided, Ragged
 from filterloader.kernels import ragged
+from filterloader.stages.stage import Stage, saved
 
 _FILL = {"special_tokens_mask": 1, "labels": -100}
 
@@ -110,3 +111,40 @@ def _pin(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return type(value)(map(_pin, value))
     return value.pin_memory() if hasattr(value, "pin_memory") else value
+
+
+class Ready:
+    """A batch that is ready for the loop, and what was decided of its examples.
+
+    Attributes: ``decided``, ``batch``, and ``batch_id``, None until a report is expected for it.
+    """
+
+    def __init__(self, decided: Decided, batch: Any):
+        self.decided, self.batch = decided, batch
+        self.batch_id: int | None = None
+
+    @property
+    def examples(self) -> int:
+        return self.decided.examples
+
+
+class Collate(Stage):
+    """From what was kept to batches; the end of the chain.
+
+    Args:
+        source: gives what was decided on.
+        collate: makes a batch of candidates.
+    """
+
+    def __init__(self, source: Any, collate: Collator):
+        super().__init__(source)
+        self.collate = collate
+
+    def work(self, taken: Decided) -> None:
+        batch = self.collate(taken.payload)
+        self.item, self.taken = Ready(taken, batch), None
+
+    def state_dict(self) -> dict[str, Any]:
+        """A batch that nobody took is collated again."""
+        taken = self.taken if self.item is None else self.item.decided
+        return {"stage": "Collate", "taken": saved(taken), "item": None, "source": self.source.state_dict()}

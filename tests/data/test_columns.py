@@ -6,7 +6,8 @@ import torch
 from torch.utils.data import Dataset, IterableDataset, RandomSampler, SequentialSampler, WeightedRandomSampler
 
 from filterloader import FilteringDataLoader, Random, ThreeStage, TrainAll
-from filterloader.data.ahead import Ahead
+from filterloader.data.groups import GroupsAhead
+from filterloader.data.indices import Indices
 from filterloader.data.columns import ArrowRows
 from filterloader.data.indices import draws_at_once
 from tests.conftest import losses_of, same, sentences, through_a_file, train
@@ -162,7 +163,7 @@ def test_a_thread_that_reads_ahead_changes_nothing(tokenizer, monkeypatch, polic
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
     ahead = FilteringDataLoader(made, policy=policy(), seed=4, **how)
     same(ref, train(ahead))
-    assert isinstance(ahead._source._open(), Ahead) == (ahead._reader.reads != "texts")
+    assert isinstance(ahead._source.open(None), GroupsAhead) == (ahead._reader.reads != "texts")
     resumed = FilteringDataLoader(made, policy=policy(), seed=4, **how)
     out = train(resumed, 20)
     state, resumed = through_a_file(resumed.state_dict()), FilteringDataLoader(made, policy=policy(), seed=4, **how)
@@ -170,12 +171,20 @@ def test_a_thread_that_reads_ahead_changes_nothing(tokenizer, monkeypatch, polic
     same(ref, out + train(resumed))
 
 
-def test_ahead_raises_in_turn_and_ends():
-    ahead = Ahead(iter([1, 2, 0, 4]), lambda n: 8 // n)
-    assert [next(ahead), next(ahead)] == [8, 4]
-    with pytest.raises(ZeroDivisionError):
-        next(ahead)
-    assert list(ahead) == [2]
+def test_a_thread_raises_in_turn_and_ends():
+    indices = Indices([[1], [2], [0], [4]], [], ordered=True)
+    groups, out = GroupsAhead(iter(indices), lambda drawn: 8 // drawn[0], indices), []
+    while True:
+        try:
+            group = groups.next()
+        except ZeroDivisionError:
+            groups.give_up()
+            group = "no"
+        if group is None:
+            break
+        out.append(group)
+        indices.placed, groups.item = indices.pending(), None
+    assert out == [8, 4, "no", 2] and groups.next() is None
 
 
 class Hidden(IterableDataset):
@@ -213,7 +222,7 @@ def test_streams_by_column_and_by_row(tokenizer, kind, workers, policy):
         for loader, out in ((by_column, left), (by_row, right)):
             loader.set_epoch(epoch)
             out += loader
-        assert by_column._source._rows is not stream and by_row._source._rows is by_row.dataset
+        assert by_column._source._rows is not stream and by_row._source._rows.dataset is by_row.dataset
         assert len(left) == len(right) > 3 and all(map(equal, left, right))
 
 

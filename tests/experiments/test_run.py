@@ -108,7 +108,7 @@ def test_every_policy_groups_lengths_alike_and_ends_at_a_rate_of_zero(make, monk
         _, loader = experiment.train(model, tokenizer, data(200), policy, RECIPE, seed=0)
         assert loader.ledger.scalars()["seen"] == 200 and loader.progress == 1.0
         assert schedulers[-1].get_last_lr()[0] == pytest.approx(0.0, abs=1e-9)
-        assert loader._batching.refill.batches == 8
+        assert loader._chain.source.batches == 8
 
 
 def test_the_same_seeds_give_the_same_accuracy(make):

@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from filterloader import AutoThreshold, FilteringDataLoader, Random, ThreeStage, TrainAll
+from filterloader.stages.tokenize import Tokenize
 from tests.conftest import Stream, same, sentences, through_a_file, train
+from tests.stages.given import stages_of
 
 
 def build(tokenizer, policy, rows=None, **kw):
@@ -74,8 +76,9 @@ def test_batches_are_dropped_whole(tokenizer):
 
 def test_only_what_is_kept_is_tokenized(tokenizer, monkeypatch):
     loader, tokenized = build(tokenizer, filtering(), sentences(800), features="words"), []
-    original = loader._reader.tokenized
-    monkeypatch.setattr(loader._reader, "tokenized", lambda block: tokenized.append(len(block)) or original(block))
+    (stage,) = (stage for stage in stages_of(loader._chain) if isinstance(stage, Tokenize))
+    original = stage.tokenized
+    monkeypatch.setattr(stage, "tokenized", lambda block: tokenized.append(len(block)) or original(block))
     train(loader)
     assert sum(tokenized) == loader.ledger.scalars()["forwarded"] < 800
 

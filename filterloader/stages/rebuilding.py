@@ -1,0 +1,31 @@
+"""Rebuilding: what frameworks make of a loader's parts, refused in words where it would lose the filter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+class Refusing:
+    """The ``collate_fn`` that a loader shows to others: it refuses to make a batch.
+
+    ``accelerate.skip_first_batches``, which the Hugging Face Trainer calls to resume, makes a plain ``DataLoader`` of a loader's
+    attributes. That one would not filter, in silence; with this it says so at its first batch.
+
+    Args:
+        collate_fn: what makes the batches, kept as an attribute.
+    """
+
+    def __init__(self, collate_fn: Callable):
+        self.collate_fn = collate_fn
+
+    def __repr__(self) -> str:
+        return f"Refusing({self.collate_fn!r})"
+
+    def __call__(self, rows: Any) -> Any:
+        raise RuntimeError(
+            "a DataLoader was rebuilt from the parts of a FilteringDataLoader, and would not filter (accelerate's "
+            "skip_first_batches does so, and with it a Trainer that resumes). Resume with loader.load_state_dict(state) instead, "
+            "and tell the framework not to skip batches (Trainer: ignore_data_skip=True). The function itself is "
+            "loader.collate_fn.collate_fn"
+        )
