@@ -10,9 +10,11 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
+from filterloader.data.batch import Batch
 from filterloader.data.candidates import Candidates
 from filterloader.data.checks import check_same, whole
 from filterloader.data.portable import pack, unpack
+from filterloader.data.position import Position
 from filterloader.data.rows import Reader
 from filterloader.data.source import Source
 from filterloader.feedback.ledger import Ledger
@@ -21,7 +23,7 @@ from filterloader.policies.three_stage import ThreeStage
 from filterloader.predictors.features import features_of
 from filterloader.stages import arguments, survey
 from filterloader.stages.batching import Batching
-from filterloader.stages.collate import Batch, Collator
+from filterloader.stages.collate import Collator
 from filterloader.stages.refill import RefillBuffer
 from filterloader.stages.screen import Screening
 
@@ -165,15 +167,14 @@ class FilteringDataLoader:
             refill = RefillBuffer(
                 size, 2 if single else 1 if scores else batches, finish=self._reader.tokenized, thread=aside
             )
-        self.ledger = Ledger(self.policy)
+        self.position = Position()
+        self.ledger = Ledger(self.policy, self.position)
         survey.check(self.policy, self._source, features=self.features, score_fn=score_fn)
         self._survey = survey.Survey(
             self.policy, self._source, self._collate, features=words, finish=self._reader.tokenized, score_fn=score_fn,
             size=size, ledger=self.ledger,
         )  # fmt: skip
-        self.hook = LossHook(
-            self.policy, self.ledger, granularity=granularity, single=single, after_report=self._note_report
-        )
+        self.hook = LossHook(self.policy, self.ledger, self.position, granularity=granularity, single=single)
         self._screening = Screening(
             self.policy, self.ledger, self.hook, features=words, by_example=granularity == "example", refilling=refilling,
             score_fn=score_fn, collate=self._collate,
@@ -262,6 +263,7 @@ class FilteringDataLoader:
             self._batching.gone()  # as with a DataLoader, the next call goes on behind a batch that cannot be made
             raise
         self._batching.gone()
+        self._moved()
         return batch
 
     def _end_pass(self) -> None:
@@ -275,6 +277,7 @@ class FilteringDataLoader:
         self._consumed_before += self._source.total
         self._running = False
         self.epoch += 1
+        self._moved()
         if hasattr(self.policy, "end_pass"):
             self.policy.end_pass()
 
@@ -284,15 +287,13 @@ class FilteringDataLoader:
             batch = Batch(batch)
         self._empty = False
         self.ledger.handed_out(candidates)
-        batch_id = self.hook.hand_out(candidates, batch)
-        if isinstance(batch, Batch):
-            batch.batch_id = batch_id
+        self.hook.hand_out(candidates, batch)
         return batch
 
-    def _note_report(self) -> None:
-        stage = getattr(self.policy, "stage", None)
-        self.ledger.stage(stage, self.consumed)
-        self.ledger.report(self.consumed, self.epoch, stage, getattr(self.policy, "loss_threshold", None))
+    def _moved(self) -> None:
+        """Tell feedback and schedules where the stream stands now."""
+        self.position.epoch, self.position.consumed = self.epoch, self.consumed
+        self.position.progress = self.progress
 
     # -- state ---------------------------------------------------------------------------------------------------------
 
@@ -358,10 +359,7 @@ class FilteringDataLoader:
         self._running, self._empty = state["running"], False
         self._passes += 1
         self._resuming = self._running
-
-    def __setstate__(self, state: dict) -> None:
-        self.__dict__.update(state)
-        self.hook.tell(self._note_report)
+        self._moved()
 
 
 class _Pass:
