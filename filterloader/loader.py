@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
+from filterloader.data.batch import Batch
 from filterloader.data.candidates import Candidates
 from filterloader.data.checks import check_same, whole
 from filterloader.data.portable import pack, unpack
@@ -21,7 +22,7 @@ from filterloader.policies.base import complete
 from filterloader.policies.three_stage import ThreeStage
 from filterloader.predictors.features import features_of
 from filterloader.stages import arguments, survey
-from filterloader.stages.collate import Batch, Collate, Collator, Ready
+from filterloader.stages.collate import Collate, Collator, Ready
 from filterloader.stages.keep_last import KeepLast
 from filterloader.stages.plan import plan_of
 from filterloader.stages.read import Read
@@ -125,7 +126,7 @@ class FilteringDataLoader:
         features = self._policy.features if features is None else features
         self.features = features_of(features, vocabulary=arguments.vocabulary_of(tokenizer))
         self.position = Position()
-        self.ledger = Ledger(self.policy)
+        self.ledger = Ledger(self.policy, self.position)
         total = None if total_examples is None else whole("total_examples", total_examples)
         text = tuple(text) if isinstance(text, list) else text
         self._chain = self._build(text, label, collate_fn, buffer_batches, total)
@@ -154,7 +155,7 @@ class FilteringDataLoader:
         )  # fmt: skip
         collate = Collator(tokenizer=self.tokenizer, label=label, collate_fn=reference.collate_fn, single=plan.single,
                            pin_memory=self.pin_memory)  # fmt: skip
-        self.hook = LossHook(self.policy, ledger, granularity=self.granularity, single=plan.single, after_report=self._note_report)
+        self.hook = LossHook(self.policy, ledger, self.position, granularity=self.granularity, single=plan.single)
         survey.check(policy, source, features=self.features, score_fn=score_fn)
         self._survey = survey.Survey(policy, source, collate, features=words, finish=reader.tokenized, score_fn=score_fn,
                                      size=plan.size, ledger=ledger)  # fmt: skip
@@ -267,8 +268,6 @@ class FilteringDataLoader:
             if type(ready.batch) is dict:
                 ready.batch = Batch(ready.batch)
             ready.batch_id = self.hook.hand_out(ready.decided.asked, ready.batch)
-            if isinstance(ready.batch, Batch):
-                ready.batch.batch_id = ready.batch_id
             self.ledger.handed_out(ready.decided.asked)
             self._empty = False
         return ready
@@ -287,10 +286,6 @@ class FilteringDataLoader:
         self.position.epoch += 1
         self._move()
         self._policy.end_pass()
-
-    def _note_report(self) -> None:
-        self.ledger.stage(self._policy.stage, self.consumed)
-        self.ledger.report(self.consumed, self.epoch, self._policy.stage, self._policy.loss_threshold)
 
     # -- state ---------------------------------------------------------------------------------------------------------
 
@@ -351,10 +346,6 @@ class FilteringDataLoader:
         self._resuming = self._read.running
         self._passes += 1
         self._move()
-
-    def __setstate__(self, state: dict) -> None:
-        self.__dict__.update(state)
-        self.hook.tell(self._note_report)
 
 
 class _Pass:

@@ -120,7 +120,7 @@ class Clock:
 
     def __init__(self, monkeypatch):
         self.now = 1000.0
-        for module in ("feedback.ledger", "stages.screen", "stages.score", "feedback.report"):
+        for module in ("feedback.clock", "feedback.log", "feedback.report", "stages.screen", "stages.score"):
             monkeypatch.setattr(f"filterloader.{module}.perf_counter", lambda: self.now)
 
     def turn(self, seconds):

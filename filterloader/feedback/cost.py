@@ -41,6 +41,39 @@ def modelled_t_norm(alpha_b: float, alpha_fb: float, t_f: float, t_b: float) -> 
     return float((alpha_b * t_f + max(both, 0.0) * (t_f + t_b)) / (t_f + t_b))
 
 
+def modelled(counts: dict[str, int], times: dict[str, float]) -> dict[str, float]:
+    """The paper's quantities (section 5.1) by a ledger's counts and times: ``alpha_b``, ``alpha_fb``, ``t_f``, ``t_b``
+    and what they come to, ``t_norm_modelled``, with the forward passes of surveys; nan where not known yet."""
+    n, seen = counts, counts["seen"] or math.nan
+    t_f, t_b = times["forward_s"] / max(n["forwarded"], 1), times["backward_s"] / max(n["examples_run_back"], 1)
+    alpha_fb = n["screened_out"] / seen
+    alpha_b = max((n["forwarded"] + n["scored_out"] - n["backwarded"]) / seen, 0.0)
+    t_norm = math.nan
+    if t_f > 0 and t_b > 0 and n["seen"] and alpha_b + alpha_fb <= 1:
+        t_norm = modelled_t_norm(alpha_b, alpha_fb, t_f, t_b) + n["surveyed"] / seen * t_f / (t_f + t_b)
+    return {"alpha_b": alpha_b, "alpha_fb": alpha_fb, "t_f": t_f, "t_b": t_b, "t_norm_modelled": t_norm}
+
+
+def of_everything(counts: dict[str, int], times: dict[str, float]) -> float:
+    """Seconds that training on all that was decided on would have taken, at a ledger's own time a token (an example,
+    where rows have none); 0 while nothing had a backward pass, since what that costs is not known."""
+    n = counts
+    if not n["examples_run_back"]:
+        return 0.0
+    if not n["tokens_seen"]:
+        t_f, t_b = times["forward_s"] / max(n["forwarded"], 1), times["backward_s"] / n["examples_run_back"]
+        return (t_f + t_b) * decided(n)
+    scored_out = n["tokens_seen"] * n["scored_out"] / max(n["seen"], 1)
+    tokens = n["tokens_forwarded"] + n["tokens_screened_out"] + scored_out
+    t_f, t_b = times["forward_s"] / max(n["tokens_forwarded"], 1), times["backward_s"] / max(n["tokens_run_back"], 1)
+    return (t_f + t_b) * tokens
+
+
+def decided(counts: dict[str, int]) -> int:
+    """Examples dropped or handed out: what was seen, less what waits for its batch."""
+    return counts["screened_out"] + counts["scored_out"] + counts["forwarded"]
+
+
 def energy_kwh(hours: float, cpu_w: float, ram_w: float, gpu_w: float, gpus: int) -> float:
     """Energy of a run in kWh: ``1.58 * hours * (cpu_w + ram_w + gpus * gpu_w) / 1000``.
 

@@ -1,12 +1,8 @@
-"""LossHook: pairs each reported loss with its batch, lets the policy judge it, returns the loss to train on."""
+"""Report: what to train on; the losses of a batch go in, the policy judges them, the loss to go back on comes out."""
 
 from __future__ import annotations
 
-import warnings
-import weakref
-from collections import OrderedDict, deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections import deque
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -14,38 +10,14 @@ import numpy as np
 import torch
 
 from filterloader.data.candidates import Candidates
-from filterloader.feedback.ledger import Ledger
+from filterloader.data.position import Position
+from filterloader.feedback.ledger import Ledger, gates_backward_of, stage_of, threshold_of
+from filterloader.feedback.pairing import Pairing, Waiting, compact_state
+from filterloader.feedback.warn import warn
 from filterloader.kernels.weights import count_kept
-from filterloader.stages.collate import Batch
 
-_STEADY = 4  # reports after which the look-ahead seen so far is believed
-_REMEMBERED = 1024  # batches that may wait for their report; beyond it the oldest is given up
 _TOLERATED = -1e-3  # rounding can push a loss of zero this far below it
 _IN_FLIGHT = 8  # reports on their way from a GPU while no decision waits for them: LossHook's docstring tells of it
-
-
-@dataclass(eq=False, slots=True)
-class _Awaited:
-    """A batch that was handed out and not reported yet."""
-
-    batch_id: int
-    candidates: Candidates
-    tensors: list[weakref.ref] = field(default_factory=list)
-
-    def __getstate__(self) -> tuple:
-        return None, {"batch_id": self.batch_id, "candidates": self.candidates, "tensors": []}
-
-    @property
-    def alive(self) -> bool:
-        return any(tensor() is not None for tensor in self.tensors)
-
-
-class _Pair(NamedTuple):
-    """What a report belongs to, which batches it passes over, and how far ahead batches are fetched."""
-
-    awaited: _Awaited
-    dropped: list[_Awaited]
-    lookahead: int | None
 
 
 class _Arriving(NamedTuple):
@@ -67,11 +39,14 @@ class _Arriving(NamedTuple):
 class LossHook:
     """Takes the forward loss of each batch and gives back what to call ``backward`` on.
 
-    Made by ``FilteringDataLoader``; use ``loader.hook``. A report is paired with its batch by ``batch_id``, or by order: it
-    belongs to the batch that was handed out first of those still waiting. So it stays right however far ahead of the model
-    batches are fetched. A batch that is never reported is legal; by order it is passed over once its tensors are gone (on
-    the CPU), or once more batches wait than at the first report. Order alone cannot tell a loop that fetches ahead from one
-    that skips reports from the very first: if you skip reports and move batches to a GPU, or fetch ahead, pass ``batch_id``.
+    Made by ``FilteringDataLoader``; use ``loader.report`` or ``loader.hook.report``, which are the same.
+
+    Which batch a report belongs to: with ``report(losses, batch)`` the one that is passed. It is known by its id, which
+    survives ``batch.to(device)``, copies and pickling; by its tensors, in a batch of any kind; and, where it was
+    rebuilt from copied columns, by its shapes and values. With ``report(losses)`` it is the one that was handed out
+    first of those still waiting, so that it stays right however far ahead of the model batches are fetched. A batch
+    that is never reported is legal; by order it is passed over once its tensors are gone (on the CPU), or once more
+    batches wait than at the first report. Where order or values leave a doubt, it is told once.
 
     How often a step waits for a GPU (a synchronisation of its stream or of an event):
 
@@ -85,98 +60,106 @@ class LossHook:
     any, with ``score_fn``                          as above      1 for each batch scored
     ==============================================  ============  ================
 
-    Where nothing waits, losses are learnt from 8 reports later, by when they have long arrived: the same ones on every run. Only a
-    GPU that is further behind is waited for. The end of a pass, and ``state_dict``, wait for all that is on its way.
+    A batch that was rebuilt on the GPU by hand (``{name: column.cuda() for …}``) waits once more where several batches
+    of its shape wait for their report: pass the batch as it came, or keep its ``batch_id``. Where nothing waits, losses
+    are learnt from 8 reports later, by when they have long arrived: the same ones on every run. Only a GPU that is
+    further behind is waited for. The end of a pass, and ``state_dict``, wait for all that is on its way.
+
+    Args:
+        policy: what judges the losses.
+        ledger: where what was decided is counted.
+        position: where the run stands in its stream.
+        granularity: ``"example"``, or ``"batch"``: the mean loss decides on the whole batch.
+        single: whether a batch is one unbatched row.
+
+    Example:
+        >>> from filterloader import FilteringDataLoader, FixedThreshold
+        >>> rows = [{"input_ids": [2, i], "label": 0} for i in range(4)]
+        >>> loader = FilteringDataLoader(rows, batch_size=4, policy=FixedThreshold(1.5))
+        >>> batch = next(iter(loader))
+        >>> loader.hook.report(torch.tensor([0.0, 1.0, 2.0, 3.0]), batch)
+        tensor(2.5000)
     """
 
-    def __init__(self, policy, ledger: Ledger, *, granularity: str, single: bool, after_report: Callable[[], None]):
-        self.policy, self.ledger = policy, ledger
-        self.tell(after_report)
+    def __init__(self, policy: Any, ledger: Ledger, position: Position, *, granularity: str, single: bool):
+        self.policy, self.ledger, self.position = policy, ledger, position
         self.granularity, self.single = granularity, single
-        self._awaited: OrderedDict[int, _Awaited] = OrderedDict()
+        self.pairing = Pairing(single=single)
         self._arriving: deque[_Arriving] = deque()
-        self._lookahead: int | None = None
-        self._next_id = 0
-        self._warned = self._told = False
-        self._reported = False  # whether this pass has seen a report
-        self._steady = 0  # reports in a row that found as many batches waiting as ever
+        self._warned = False  # of losses that are not finite
 
     # -- the loop's side -----------------------------------------------------------------------------------------------
 
-    def report(self, losses: torch.Tensor, batch_id: Any = None) -> torch.Tensor | None:
-        """Report the loss of a batch; returns the scalar to call ``backward`` on, or None where nothing is worth it.
+    def report(self, losses: torch.Tensor, batch: Any = None, *, batch_id: Any = None) -> torch.Tensor | None:
+        """Report the loss of a batch; returns what to call ``backward`` on.
 
-        losses: floating tensor, ``[batch]`` (one loss an example) or a scalar (their mean); never changed. batch_id: a batch
-        of this loader or its ``batch_id``; None pairs by order. The scalar is the mean over the examples that are kept, each
-        times its weight (dtype, device and graph of ``losses``); a scalar report comes back whole or not at all.
+        A loss that is NaN or infinite never enters threshold or predictor. Where the values are known here (on the CPU,
+        and on a GPU while the backward gate decides) such examples also leave the mean, and a batch with no other gives
+        None; else the loss comes back as it is. Warns once.
 
-        A loss that is NaN or infinite never enters threshold or predictor. Where the values are known here (on the CPU, and
-        on a GPU while the backward gate decides) such examples also leave the mean, and a batch with no other gives None;
-        else the loss comes back as it is. Warns once.
+        Args:
+            losses: floating tensor, ``[batch]`` (one loss an example) or a scalar (their mean), not negative; never
+                changed.
+            batch: the batch as it came from this loader, or moved or copied since, or its ``batch_id``; default None,
+                the one that waits longest.
+            batch_id: another name of ``batch``.
 
-        Raises TypeError for what is no floating tensor, ValueError for another length than the batch's, a negative loss, or a
-        report without a batch. After an error nothing has changed; the batch still waits.
+        Returns:
+            The scalar to call ``backward`` on, or None where nothing is worth it: the mean over the examples that are
+            kept, each times its weight, with dtype, device and graph of ``losses``. A scalar report comes back whole or
+            not at all.
+
+        Raises:
+            TypeError: ``losses`` is no floating tensor.
+            ValueError: another length than the batch's, a negative loss, or no such batch waits. After an error nothing
+                has changed; the batch still waits.
         """
         self.ledger.enter("hook")
-        kept = False
+        loss = None
         try:
-            loss = self._report(losses, batch_id)
-            kept = loss is not None
+            loss = self._report(losses, batch_id if batch is None else batch)
         finally:
-            self.ledger.leave("backward" if kept else "skipped")
+            self.ledger.leave("skipped" if loss is None else "backward")
         return loss
 
     @property
     def batch_id(self) -> int | None:
         """Id of the batch handed out last; None before the first."""
-        return self._next_id - 1 if self._next_id else None
+        return self.pairing.next_id - 1 if self.pairing.next_id else None
 
-    def _report(self, losses: torch.Tensor, batch_id: Any) -> torch.Tensor | None:
+    def _report(self, losses: torch.Tensor, batch: Any) -> torch.Tensor | None:
         _check_tensor(losses)
-        pair = self._by_order(losses) if batch_id is None else self._by_id(batch_id)
-        self._check_length(losses, pair.awaited)
-        if losses.is_cuda and not getattr(self.policy, "gates_backward", True):
-            self._settle_pair(pair)
-            return self._learn_later(losses, pair.awaited.candidates)
+        pair = self.pairing.find(losses, batch)
+        candidates = pair.waiting.candidates
+        self._check_length(losses, pair.waiting)
+        if losses.is_cuda and not gates_backward_of(self.policy):
+            self.ledger.count(unreported=self.pairing.settle(pair))
+            self._arriving.append(_Arriving(candidates, *_copying(losses.detach())))
+            self.settle(_IN_FLIGHT)
+            return _mean(losses, self._for_each_loss(candidates.weights, losses.shape, True))
         values = losses.detach().to("cpu", torch.float32).numpy()
         check_sign(values)
         self.settle()
-        self._settle_pair(pair)
-        weights = self._decide(pair.awaited.candidates, values)
-        self._told_loader()
-        return _mean(losses, weights)
-
-    def _learn_later(self, losses: torch.Tensor, candidates: Candidates) -> torch.Tensor:
-        """On a GPU, where no decision waits: start the copy, go on, learn when it has arrived."""
-        self._arriving.append(_Arriving(candidates, *_copying(losses.detach())))
-        self.settle(_IN_FLIGHT)
-        return _mean(losses, self._for_each_loss(candidates.weights, losses.shape, True))
+        self.ledger.count(unreported=self.pairing.settle(pair))
+        return _mean(losses, self._decide(candidates, values))
 
     def settle(self, in_flight: int = 0) -> None:
-        """Learn from losses that were on their way, until ``in_flight`` are left, in the order of the reports: it depends on no clock."""
+        """Learn from losses that are on their way from a GPU, in the order of the reports; it depends on no clock.
+
+        Args:
+            in_flight: how many may go on being on their way; default 0, none.
+        """
         while len(self._arriving) > in_flight:
             arriving = self._arriving.popleft()
             self._decide(arriving.candidates, arriving.arrived(), gating=False)
-            self._told_loader()
-
-    def tell(self, after_report: Callable[[], None]) -> None:
-        """Call this method of the loader after each report. It is held weakly: in a circle of references the loader would wait
-        for the garbage collector, and its workers with it, who then do not hear that they are to stop."""
-        self._after_report = weakref.WeakMethod(after_report)
-
-    def _told_loader(self) -> None:
-        note = self._after_report()
-        if note is not None:
-            note()
-
-    def __getstate__(self) -> dict:
-        return {**self.__dict__, "_after_report": None}  # the loader that is unpickled says so again
 
     # -- deciding ------------------------------------------------------------------------------------------------------
 
     def _decide(self, candidates: Candidates, values: np.ndarray, *, gating: bool = True) -> np.ndarray:
-        """Weights float32 ``[losses]`` of a report: the policy's word on what it has not judged yet, 0 where not finite. gating:
-        whether that word counts; not where the loss went back before its values were known."""
+        """Weights float32 ``[losses]``: the policy's word on what it has not judged yet, 0 where a loss is not finite.
+
+        Without ``gating`` that word does not count: the loss went back before its values were known.
+        """
         known = np.isfinite(values)
         if not known.all():
             self.note_nonfinite(int((~known).sum()))
@@ -193,6 +176,9 @@ class LossHook:
             weights[ask] *= judged if gating else 1
             self.ledger.spent("predictor_s", perf_counter() - start)
         self.ledger.judged(candidates, weights, float(losses[finite].mean()) if finite.any() else None)
+        stage, consumed = stage_of(self.policy), self.position.consumed
+        self.ledger.stage(stage, consumed)
+        self.ledger.report(consumed, self.position.epoch, stage, threshold_of(self.policy))
         return self._for_each_loss(weights, values.shape, known)
 
     def _for_each_loss(self, weights: np.ndarray, shape: tuple, known: Any) -> np.ndarray:
@@ -203,125 +189,82 @@ class LossHook:
         return weights
 
     def note_nonfinite(self, count: int) -> None:
+        """Count losses that are NaN or infinite, and warn of the first.
+
+        Args:
+            count: how many.
+        """
         self.ledger.count(nonfinite=count)
         if not self._warned:
             self._warned = True
-            warnings.warn(
-                f"{count} reported losses are NaN or infinite; they are never learnt from, and left out of the loss to train on "
-                "where their values are known in time. Look for a diverged model or an empty target",
-                stacklevel=5,
+            warn(
+                f"{count} reported losses are NaN or infinite; they are never learnt from, and left out of the loss "
+                "to train on where their values are known in time. Look for a diverged model or an empty target"
             )
 
-    # -- pairing -------------------------------------------------------------------------------------------------------
-
-    def _by_id(self, batch_id: Any) -> _Pair:
-        self._check_waiting()
-        named = getattr(batch_id, "batch_id", batch_id)
-        if not isinstance(named, int):
-            mine = {id(ref()) for ref in _watch(batch_id)}
-            named = next(
-                (i for i, a in self._awaited.items() if any(id(t()) in mine for t in a.tensors if t() is not None)),
-                None,
-            )
-        if named not in self._awaited:
-            waiting = list(self._awaited)
-            raise ValueError(
-                f"no batch with batch_id={batch_id!r:.80} waits for its loss; waiting: {waiting[0]} to {waiting[-1]} "
-                f"({len(waiting)} batches). Each batch is reported once: pass the batch as it came from this loader, or its batch_id"
-            )
-        return _Pair(self._awaited[named], [], self._lookahead)
-
-    def _by_order(self, losses: torch.Tensor) -> _Pair:
-        """The batch that waits longest, passing over those that were dropped.
-
-        On the CPU the tensors of a batch in use are still there: the loop holds them, or the graph of its loss does. So what
-        is gone was dropped (without a graph that is less certain, and believed only of a single first batch). On a GPU the
-        originals go when they are moved; there only the count tells: more waiting than ever means that some were dropped.
-        """
-        self._check_waiting()
-        waiting = list(self._awaited.values())
-        gone = next((i for i, awaited in enumerate(waiting) if awaited.alive), 0) if losses.device.type == "cpu" else 0
-        dropped = gone if losses.requires_grad or (self._lookahead is None and gone == 1) else 0
-        if self._lookahead is not None:
-            while len(waiting) - dropped > self._lookahead + 1 and (
-                self._steady >= _STEADY or not waiting[dropped].alive
-            ):
-                dropped += 1
-        elif dropped and not self._told:
-            self._told = True
-            warnings.warn(
-                f"the first loss reported was taken to be that of batch {waiting[dropped].batch_id}, since nothing is left of the "
-                f"{dropped} before it; if your loop fetches batches ahead and converts them, pass the batch: report(losses, batch)",
-                stacklevel=5,
-            )
-        return _Pair(waiting[dropped], waiting[:dropped], max(self._lookahead or 0, len(waiting) - dropped - 1))
-
-    def _check_waiting(self) -> None:
-        if not self._awaited:
-            raise ValueError(
-                "a loss was reported, but no batch waits for one: each batch is reported once, after the loader handed it out; "
-                "evaluation batches of other loaders are not reported here"
-            )
-
-    def _settle_pair(self, pair: _Pair) -> None:
-        """The report is good: its batch waits no more, and those passed over are given up."""
-        del self._awaited[pair.awaited.batch_id]
-        for awaited in pair.dropped:
-            self._give_up(awaited)
-        self._steady = self._steady + 1 if pair.lookahead == self._lookahead else 0
-        self._lookahead, self._reported = pair.lookahead, True
-
-    def _give_up(self, awaited: _Awaited) -> None:
-        del self._awaited[awaited.batch_id]
-        self.ledger.count(unreported=1)
-
-    def _check_length(self, losses: torch.Tensor, awaited: _Awaited) -> None:
-        n = len(awaited.candidates) * awaited.candidates.merged
+    def _check_length(self, losses: torch.Tensor, waiting: Waiting) -> None:
+        n = waiting.rows
         if losses.ndim == 0 or self.single:
             return
         if losses.ndim > 1:
             raise ValueError(
-                f"losses has shape {list(losses.shape)}; report one loss an example, shape [{n}], or their mean, a scalar "
-                "(token losses: take each example's mean first)"
+                f"losses has shape {list(losses.shape)}; report one loss an example, shape [{n}], or their mean, a "
+                "scalar (token losses: take each example's mean first)"
             )
         if losses.shape[0] != n:
             raise ValueError(
-                f"{losses.shape[0]} losses were reported for batch {awaited.batch_id}, which has {n} examples; report one loss an "
-                "example of the batch that was handed out, or pass batch_id= if reports come out of order"
+                f"{losses.shape[0]} losses were reported for batch {waiting.batch_id}, which has {n} examples; report "
+                "one loss an example of the batch that was handed out, and where reports come out of order pass the "
+                "batch: report(losses, batch)"
             )
 
     # -- the loader's side ---------------------------------------------------------------------------------------------
 
     def hand_out(self, candidates: Candidates, batch: Any) -> int:
-        """Expect a report for ``batch``; returns its id."""
-        batch_id, self._next_id = self._next_id, self._next_id + 1
-        self._awaited[batch_id] = _Awaited(batch_id, candidates.for_learning(), _watch(batch))
-        if len(self._awaited) > _REMEMBERED:
-            self._give_up(next(iter(self._awaited.values())))
+        """Expect a report for a batch.
+
+        Args:
+            candidates: its examples.
+            batch: the batch as the loop gets it.
+
+        Returns:
+            Its id, which a ``Batch`` is told.
+        """
+        batch_id, given_up = self.pairing.expect(candidates.for_learning(), batch)
+        if given_up:
+            self.ledger.count(unreported=given_up)
         return batch_id
 
     def begin_pass(self, *, broken_off: bool) -> None:
-        """What a pass that was broken off, or never reported at all, has handed out is not waited for any more."""
+        """A pass begins; what one that was broken off, or never reported, has handed out is not waited for any more.
+
+        Args:
+            broken_off: whether the pass before was.
+        """
         self.settle()
-        if broken_off or not self._reported:
-            self.ledger.count(unreported=len(self._awaited))
-            self._awaited.clear()
-        self._reported = False
+        self.ledger.count(unreported=self.pairing.begin_pass(broken_off=broken_off))
 
     def state_dict(self) -> dict:
-        awaited = [[a.batch_id, a.candidates.state_dict()] for a in self._awaited.values()]
-        arriving = [[a.candidates.state_dict(), a.arrived().copy()] for a in self._arriving]
-        return {"awaited": awaited, "arriving": arriving, "next_id": self._next_id, "lookahead": self._lookahead, "steady": self._steady,
-                "reported": self._reported}  # fmt: skip
+        """What waits for its report, what is on its way, and what was told; waits for a GPU.
+
+        Returns:
+            Plain containers and arrays.
+        """
+        arriving = [[compact_state(a.candidates), a.arrived().copy()] for a in self._arriving]
+        return {"pairing": self.pairing.state_dict(), "arriving": arriving, "warned": self._warned}
 
     def load_state_dict(self, state: dict) -> None:
+        """Go on from a state.
+
+        Args:
+            state: what ``state_dict`` returned.
+        """
+        self.pairing.load_state_dict(state["pairing"])
         self._arriving = deque(
-            _Arriving(Candidates.from_state(c), torch.from_numpy(np.array(values)), None)
-            for c, values in state.get("arriving", ())
+            _Arriving(Candidates.from_state(candidates), torch.from_numpy(np.array(values)), None)
+            for candidates, values in state["arriving"]
         )
-        self._awaited = OrderedDict((i, _Awaited(i, Candidates.from_state(c))) for i, c in state["awaited"])
-        self._next_id, self._lookahead = int(state["next_id"]), state["lookahead"]
-        self._steady, self._reported = int(state["steady"]), bool(state["reported"])
+        self._warned = bool(state["warned"])
 
 
 def checked(weights: Any, n: int, policy: Any, question: str) -> np.ndarray:
@@ -329,8 +272,8 @@ def checked(weights: Any, n: int, policy: Any, question: str) -> np.ndarray:
     weights = np.asarray(weights, np.float32)
     if weights.shape != (n,) or count_kept(weights) < 0:
         raise ValueError(
-            f"{type(policy).__name__}.{question} must return one finite weight of at least 0 for each of {n} candidates, got shape "
-            f"{list(weights.shape)}: {weights!r:.200}"
+            f"{type(policy).__name__}.{question} must return one finite weight of at least 0 for each of {n} "
+            f"candidates, got shape {list(weights.shape)}: {weights!r:.200}"
         )
     return weights
 
@@ -360,13 +303,13 @@ def check_sign(values: np.ndarray) -> None:
     lowest = values.min(where=np.isfinite(values), initial=0.0)
     if lowest < _TOLERATED:
         raise ValueError(
-            f"a loss must not be negative, got {lowest:.6g}; report the loss itself (lower is better), and shift an objective "
-            "that can be negative by a constant"
+            f"a loss must not be negative, got {lowest:.6g}; report the loss itself (lower is better), and shift an "
+            "objective that can be negative by a constant"
         )
 
 
 def _mean(losses: torch.Tensor, weights: np.ndarray) -> torch.Tensor | None:
-    """Mean of the losses with a weight, each times its weight; None where none has one. weights: float32 ``[losses]``."""
+    """Mean of the losses whose weight (float32 ``[losses]``) is not 0, each times its weight; None where all are."""
     kept = np.flatnonzero(weights)
     if not kept.size:
         return None
@@ -376,16 +319,3 @@ def _mean(losses: torch.Tensor, weights: np.ndarray) -> torch.Tensor | None:
     index = torch.from_numpy(kept).to(losses.device, non_blocking=True)
     weight = torch.from_numpy(weights[kept]).to(losses.device, losses.dtype, non_blocking=True)
     return (losses.index_select(0, index) * weight).mean()
-
-
-def _watch(value: Any) -> list[weakref.ref]:
-    """Weak references to the tensors of a batch."""
-    if isinstance(value, torch.Tensor):
-        return [weakref.ref(value)]
-    if type(value) is Batch:
-        return [weakref.ref(tensor) for tensor in value.values() if isinstance(tensor, torch.Tensor)]
-    if isinstance(value, dict) or hasattr(value, "items"):
-        value = list(dict(value).values())
-    if isinstance(value, (list, tuple)):
-        return [ref for item in value for ref in _watch(item)]
-    return []

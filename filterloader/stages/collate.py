@@ -7,26 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from filterloader.data.batch import Batch
 from filterloader.data.candidates import Candidates, Decided, Ragged
 from filterloader.kernels import ragged
 from filterloader.stages.stage import Stage, saved
 
 _FILL = {"special_tokens_mask": 1, "labels": -100}
-
-
-class Batch(dict):
-    """A batch ready for ``model(**batch)``: tensors by name, and ``batch_id`` for ``hook.report(losses, batch_id=…)``.
-
-    The label column stands under ``labels``; indexing also finds it by the name it has in the data set.
-    """
-
-    batch_id: int | None = None
-    label: str | None = None
-
-    def __missing__(self, name):
-        if name == self.label and "labels" in self:
-            return self["labels"]
-        raise KeyError(name)
 
 
 class Collator:
@@ -72,7 +58,7 @@ class Collator:
                 )
             else:
                 batch[name] = torch.from_numpy(column)
-        batch.label = self.label
+        batch.label_column = self.label
         if self.single:
             for name, tensor in batch.items():
                 batch[name] = tensor[0]

@@ -1,7 +1,6 @@
 """LossHook on a GPU: what waits for it in each stage, and losses that are learnt from when they have arrived."""
 
 import warnings
-from collections import deque
 
 import pytest
 import torch
@@ -69,14 +68,6 @@ def test_losses_on_their_way_are_part_of_a_state(tokenizer, away, stop):
     same(ref, out + train(second))
     third = forward_only(tokenizer)
     same(ref, train(third, 5, iterator := iter(third)) + (third.state_dict() and train(third, None, iterator)))
-
-
-def test_states_from_before_there_were_any_load(tokenizer):
-    state = forward_only(tokenizer).state_dict()
-    del state["hook"]["arriving"]
-    loader = forward_only(tokenizer)
-    loader.load_state_dict(state)
-    assert loader.hook._arriving == deque()
 
 
 def test_a_decision_learns_from_all_before_it_first(tokenizer, away):

@@ -21,7 +21,7 @@ from filterloader import (
     TrainAll,
 )
 from filterloader.data.candidates import Bag, Candidates, Ragged
-from filterloader.feedback import ledger as ledger_module
+from filterloader.feedback.clock import duration
 from filterloader.feedback.ledger import Ledger
 from tests import conftest
 from tests.conftest import everywhere, losses_of, sentences, train
@@ -197,7 +197,7 @@ def test_the_summary_counts_what_a_score_function_drops_as_not_kept(tokenizer):
     "seconds, text", [(0, "0s"), (59.9, "59s"), (60, "1m00s"), (3599, "59m59s"), (3600, "1h00m"), (90061, "25h01m")]
 )
 def test_a_clock_for_people(seconds, text):
-    assert ledger_module._clock(seconds) == text
+    assert duration(seconds) == text
 
 
 def test_a_stage_is_noted_where_it_begins(tokenizer):
@@ -268,7 +268,7 @@ def test_a_policy_that_cannot_filter_is_not_told_that_it_does_not(tokenizer, pol
 
 def test_a_state_goes_on_as_if_never_saved(tokenizer, clock):
     ref = run_by_hand(tokenizer, clock, ThreeStage(warmup=200))
-    comp = Ledger(ref.policy)
+    comp = Ledger(ref.policy, ref.position)
     comp.load_state_dict(pickle.loads(pickle.dumps(ref.state_dict())))
     assert comp.scalars() == ref.scalars() and comp.summary() == ref.summary() and comp.stages == ref.stages
     clock.turn(1000)  # the time between saving and going on is nobody's

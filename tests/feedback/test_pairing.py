@@ -177,7 +177,7 @@ def test_a_loop_that_never_reports_forgets_old_batches():
     loader, _ = spied(5000, batch_size=2)
     for _ in loader:
         pass
-    assert len(loader.hook._awaited) <= 1024
+    assert len(loader.hook.pairing) <= 1024
 
 
 def test_a_report_without_a_batch():
