@@ -136,7 +136,9 @@ class FilteringDataLoader:
         self._empty = True  # this pass has handed out nothing yet
         self._set_epoch: int | None = None
 
-    def _build(self, text: Any, label: Any, collate_fn: Callable | None, buffer_batches: int | None, total: int | None) -> Collate:
+    def _build(
+        self, text: Any, label: Any, collate_fn: Callable | None, buffer_batches: int | None, total: int | None
+    ) -> Collate:
         """The chain of stages, from the data set to a batch."""
         policy, ledger, reference, score_fn = self._policy, self.ledger, self._reference, self.score_fn
         reads = getattr(self.features, "reads", "tokens")
@@ -320,14 +322,18 @@ class FilteringDataLoader:
         another number of workers.
         """
         if not isinstance(state, Mapping) or "version" not in state:
-            raise ValueError(f"this is no state of a FilteringDataLoader: {state!r:.80}; pass what state_dict() returned")
+            raise ValueError(
+                f"this is no state of a FilteringDataLoader: {state!r:.80}; pass what state_dict() returned"
+            )
         check_same("state version", state["version"], VERSION)
         before = unpack(self.state_dict())
         try:
             self._load(unpack(dict(state)))
         except (KeyError, TypeError, IndexError, AttributeError) as error:
             self._load(before)
-            raise ValueError(f"this state is not complete: {type(error).__name__} {error}; pass what state_dict() returned") from error
+            raise ValueError(
+                f"this state is not complete: {type(error).__name__} {error}; pass what state_dict() returned"
+            ) from error
         except ValueError:
             self._load(before)
             raise
@@ -364,7 +370,9 @@ class _Pass:
     def __next__(self) -> Any:
         loader, ready = self._loader, None
         if loader._passes != self._number:
-            raise ValueError("this iterator is stale: its loader has begun another pass since; iterate over the newest one")
+            raise ValueError(
+                "this iterator is stale: its loader has begun another pass since; iterate over the newest one"
+            )
         try:
             loader.ledger.enter("loader")
             try:

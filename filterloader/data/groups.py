@@ -154,7 +154,9 @@ class GroupsAhead(GroupsHere):
 
     def next(self) -> Any:
         if self.item is None:
-            while len(self._coming) < _DEPTH and (drawn := self.indices.after(len(self._coming), self.source)) is not None:
+            while (
+                len(self._coming) < _DEPTH and (drawn := self.indices.after(len(self._coming), self.source)) is not None
+            ):
                 self._coming = [*self._coming, self._thread.submit(self.read, drawn)]
             if not self._coming:
                 self._thread.shutdown(wait=False)

@@ -139,7 +139,14 @@ class Source:
         given = self.reference
         how: dict[str, Any] = {"generator": given.generator}
         if given.num_workers:
-            names = ("num_workers", "timeout", "worker_init_fn", "in_order", "multiprocessing_context", "prefetch_factor")
+            names = (
+                "num_workers",
+                "timeout",
+                "worker_init_fn",
+                "in_order",
+                "multiprocessing_context",
+                "prefetch_factor",
+            )
             how |= {name: getattr(given, name) for name in (*names, "persistent_workers")}
         if self.streaming:
             read = _StreamReader(self.reader, passed) if given.num_workers else as_it_is
@@ -188,7 +195,9 @@ class Source:
         if not self.streaming:
             check_same("data set length", state["length"], len(self.reference.dataset))
         check_same(
-            "block_size (batch_size, or as many batches as are decided on at once)", state["block_size"], self.block_size
+            "block_size (batch_size, or as many batches as are decided on at once)",
+            state["block_size"],
+            self.block_size,
         )
         check_same("batches in the batch_sampler", state["batches"], _listed(self.reference))
         if self.streaming:
@@ -229,8 +238,6 @@ class _StreamReader:
         return candidates
 
 
-
-
 def _listed(reference: DataLoader) -> int | None:
     """How many batches a batch sampler that is a list has; None where it is none."""
     return len(reference.batch_sampler) if isinstance(reference.batch_sampler, (list, tuple)) else None
@@ -242,7 +249,9 @@ def _length(reference: DataLoader, apart: bool) -> int | None:
         return sum(map(len, reference.batch_sampler))
     sized = reference.dataset
     if not isinstance(sized, IterableDataset):
-        sized = reference.sampler if reference.batch_sampler is None else getattr(reference.batch_sampler, "sampler", None)
+        sized = (
+            reference.sampler if reference.batch_sampler is None else getattr(reference.batch_sampler, "sampler", None)
+        )
     try:
         length = len(sized)
     except (TypeError, NotImplementedError):

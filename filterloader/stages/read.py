@@ -228,7 +228,11 @@ class Read:
         self.source.forget_workers()
         self.source.total = state["total"]
         self.place = Place(state["rows"], state["blocks"], tuple(map(tuple, state["by_worker"])))
-        self.running, self.exhausted, self.item = bool(state["running"]), bool(state["exhausted"]), loaded(state["item"])
+        self.running, self.exhausted, self.item = (
+            bool(state["running"]),
+            bool(state["exhausted"]),
+            loaded(state["item"]),
+        )
         self._at_start = state["at_start"]
         if self.source.indices is not None:
             self.source.indices.start(0, state["at_first_draw"])
