@@ -29,16 +29,17 @@ class Script:
 class Loop:
     """Runs a script step by step: ``iter``, then ``next`` until the pass is over or broken off, then ``iter`` again.
 
-    setup, tokenizer: what builds the loader. Attributes: ``trace``, what each step brought; ``saved``, the states asked for;
+    setup: what builds the loader. Attributes: ``trace``, what each step brought; ``saved``, the states asked for;
     ``complaints``, where a state was another as soon as it was loaded.
     """
 
-    def __init__(self, setup, tokenizer, script):
-        self.setup, self.tokenizer, self.script = setup, tokenizer, script
-        self.loader = setup.build(tokenizer)
+    def __init__(self, setup, script):
+        self.setup, self.script = setup, script
+        self.loader = setup.build()
         self.trace, self.saved, self.complaints = [], {}, []
         self.number, self.taken, self.handed_out = -1, 0, 0
         self.inside, self.iterator, self.waiting = False, None, []
+        self.looking = False  # whether states are compared, which takes time
 
     # -- steps ---------------------------------------------------------------------------------------------------------
 
@@ -108,7 +109,7 @@ class Loop:
         if how == "rewind":
             self._scrap()
         if how.startswith("fresh"):
-            self.loader = self.setup.build(self.tokenizer)
+            self.loader = self.setup.build()
         self.iterator = None
         torch.manual_seed(777)  # a script that was restarted stands anywhere
         if not self.setup.seeded:
@@ -127,7 +128,9 @@ class Loop:
         return through_a_file(self.loader.state_dict())
 
     def _compare(self, saved, when):
-        found = difference(saved, self._state(), random_states=not self.setup.seeded)
+        if not self.looking:
+            return
+        found = difference(saved, self.loader.state_dict(), random_states=not self.setup.seeded)
         if found is not None:
             self.complaints.append(f"{when}, the state is another: saved | now: {found}")
 
@@ -141,34 +144,35 @@ class Loop:
                 self.loader.hook.report(losses_of(batch), batch)
 
 
-def run(setup, tokenizer, script, stops=None, save_at=(), limit=10_000):
+def run(setup, script, stops=None, save_at=(), looking=False):
     """The loop of a script from its beginning to its end. stops: names of ``STOPS`` by the number of steps done before.
 
-    save_at: after how many steps to note the state as well. Returns the ``Loop``.
+    save_at: after how many steps to note the state as well. looking: whether to compare states when stopping. Returns the ``Loop``.
     """
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.manual_seed(0)
-        loop = Loop(setup, tokenizer, script)
+        loop = Loop(setup, script)
+        loop.looking = looking
         while True:
             done = len(loop.trace)
             if done in save_at:
                 loop.saved[done] = loop._state()
             for how in (stops or {}).get(done, ()):
                 loop.stop(how)
-            if loop.over or done == limit:
+            if loop.over:
                 return loop
             loop.step()
 
 
-def demand_same(setup, tokenizer, script, stops, *, states=False):
+def demand_same(setup, script, stops, *, states=False):
     """Run a script with stops and without, and demand the same of every step.
 
     states: demand, too, that a state is the same once it is loaded, and that both runs save the same later on.
     """
     save_at = {place + 1 for place in stops} | {place + 3 for place in stops} if states else set()
-    reference = run(setup, tokenizer, script, save_at=save_at)
-    stopped = run(setup, tokenizer, script, stops, save_at=save_at)
+    reference = run(setup, script, save_at=save_at)
+    stopped = run(setup, script, stops, save_at=save_at, looking=states)
     told = f"{setup} {script}\n{_told(stops)}\n"
     for number, (want, got) in enumerate(zip(reference.trace, stopped.trace, strict=False)):
         found = difference(want, got)

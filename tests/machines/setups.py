@@ -152,6 +152,8 @@ class Setup:
     features: str | None = None
     total: bool = False  # whether a stream is told its length
 
+    tokenizer = None  # tests set it; a field would make every message long
+
     def __repr__(self):
         given = [(f.name, getattr(self, f.name)) for f in fields(self)]
         kept = [f"{n}={v!r}" for (n, v), f in zip(given, fields(self), strict=True) if n == "source" or v != f.default]
@@ -195,7 +197,7 @@ class Setup:
             )
         )
 
-    def build(self, tokenizer, policy=None):
+    def build(self, policy=None):
         """The loader, new with all its parts."""
         policy = policy_of(self.policy) if policy is None else policy
         kw = {"drop_last": self.drop_last, "num_workers": self.workers, "persistent_workers": self.persistent}
@@ -208,7 +210,7 @@ class Setup:
         if self.collate:
             kw["collate_fn"] = collate
         if not self.collate:  # its vocabulary keeps a predictor small, also where rows are tokenized
-            kw["tokenizer"] = tokenizer
+            kw["tokenizer"] = self.tokenizer
         if self.total:
             kw["total_examples"] = ROWS
         return FilteringDataLoader(self._data(), policy=policy, **kw)
