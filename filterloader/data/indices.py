@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from functools import cached_property
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,7 @@ class Indices:
         self.at_first_draw: list | None = None
         self.placed: Drawn | None = None
         self.drawing = False
+        self._pass: _Drawing | None = None
         self._pending: deque[Drawn] = deque()
         self._pass_over = 0
         self._left, self._next = 0, _FIRST  # draws that a sampler in groups still has; rows of the next group
@@ -52,23 +53,33 @@ class Indices:
     def __len__(self) -> int:
         return len(self.sampler)
 
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_pass": None}
+
     def __iter__(self) -> _Drawing:
         self._pending.clear()
         self.placed, self.drawing = None, False
         self._left, self._next = len(self.sampler) if self.group else 0, _FIRST
-        return _Drawing(self, iter(self.sampler))
+        self._pass = _Drawing(self, iter(self.sampler))
+        return self._pass
 
-    def begin(self, draws: Any) -> None:
-        """Just before the first draw, when samplers shuffle: note the random states, or bring back those of the saved pass."""
+    def catch_up(self) -> None:
+        """Draw what a saved pass had drawn now, not with the next row: the pass may be broken off before."""
+        if self.at_first_draw is not None and not self._pass.begun:
+            self._pass.begin()
+
+    def begin(self, draws: Iterator) -> Iterator:
+        """Just before the first draw, when samplers shuffle: note the random states, or bring back those of the saved pass.
+        Returns what to draw from."""
         if self.at_first_draw is None:
             self.at_first_draw = [torch.get_rng_state(), *(g.get_state() for g in self.generators)]
-            return
+            return draws
         for generator, state in zip(self.generators, self.at_first_draw[1:], strict=True):
             generator.set_state(state)
         self._left -= self._pass_over
         with global_state(self.at_first_draw[0]):
-            for _ in range(self._pass_over):
-                next(draws, None)
+            drawn = list(islice(draws, max(self._pass_over, 1)))  # the first one shuffles
+        return draws if self._pass_over else chain(drawn, draws)
 
     def draw(self, draws: Any) -> Any:
         """What to ask for next. Groups grow, so that the first batch is soon there; the last draw stays by itself: some samplers
@@ -134,11 +145,14 @@ class _Drawing:
     def __iter__(self) -> _Drawing:
         return self
 
+    def begin(self) -> None:
+        self.draws = self.indices.begin(self.draws)
+        self.begun = True
+
     def __next__(self) -> Any:
         self.indices.drawing = True
         if not self.begun:
-            self.indices.begin(self.draws)
-            self.begun = True
+            self.begin()
         asked = self.indices.draw(self.draws)
         self.indices.drawing = False
         return asked

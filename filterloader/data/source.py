@@ -91,6 +91,11 @@ class Source:
         if not self.total_is_given:
             self.total = rows
 
+    @property
+    def has_workers(self) -> bool:
+        """Whether the next pass finds the workers of the one before."""
+        return self._loader is not None
+
     def forget_workers(self) -> None:
         """The next pass has workers of its own: those that live on do not know where the pass goes on."""
         self._loader = None

@@ -44,6 +44,7 @@ class Read:
         self.source = source
         self._at_start: list | None = None  # random states before the pass
         self._groups: Groups | None = None
+        self._opened = False  # whether any pass has begun, in this process or before
         self.clear()
 
     def clear(self) -> None:
@@ -65,7 +66,10 @@ class Read:
         self.running = True
         self._at_start = states_of(self.source.reference)
         if self.source.indices is not None:
-            self.source.indices.start()
+            # a DataLoader whose workers live on draws no seed for them in later passes; new ones of a resumed run must not either
+            anew = self._opened and self.source.reference.persistent_workers and not self.source.has_workers
+            self.source.indices.start(0, self._at_start if anew else None)
+        self._opened = True
         self._groups = self.source.open(None)
 
     def go_on(self) -> None:
@@ -78,6 +82,8 @@ class Read:
             self.source.indices.start(self.place.blocks, self.source.indices.at_first_draw)
         with restored(self.source.reference, self._at_start):
             self._groups = self.source.open(dict(self.place.by_worker))
+        if self.source.indices is not None:
+            self.source.indices.catch_up()
 
     def stop(self) -> None:
         """Nobody goes on with this pass: its workers may go."""
@@ -209,6 +215,7 @@ class Read:
             "blocks": self.place.blocks,
             "by_worker": self.place.by_worker,
             "running": self.running,
+            "opened": self._opened,
             "exhausted": self.exhausted,
             "item": saved(self.item),
             "total": self.source.total,
@@ -226,7 +233,7 @@ class Read:
         check_same("generators (of sampler, seed= and generator=)", state["generators"], generators)
         self.clear()
         self.source.forget_workers()
-        self.source.total = state["total"]
+        self.source.total, self._opened = state["total"], bool(state["opened"])
         self.place = Place(state["rows"], state["blocks"], tuple(map(tuple, state["by_worker"])))
         self.running, self.exhausted, self.item = (
             bool(state["running"]),
