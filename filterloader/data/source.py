@@ -17,6 +17,7 @@ from filterloader.data.columns import ArrowRows, ArrowTable, arrow_stream, arrow
 from filterloader.data.indices import Drawn, Indices, draws_at_once
 from filterloader.data.randomness import generators_of, restored, set_states, states_of
 from filterloader.data.rows import Passed, Reader
+from filterloader.data.values import RowError
 
 _BLOCK = 128  # candidates decided on at once before a refill: few enough to decide late
 _GROUP = 1024  # rows read at once where reading has no side effects: enough to tokenize in bulk
@@ -104,6 +105,9 @@ class Source:
                 while isinstance(group, Passed):
                     group = next(self._groups)
                 draws = None if self._indices is None else self._indices.arrived()
+            ids = None if draws is None else self._indices.ids_of(draws, len(group))
+            group.placed(self.rows, ids, self.total)
+            self.reader.same_columns(group)
         except StopIteration:
             raise
         except KeyboardInterrupt:
@@ -116,11 +120,11 @@ class Source:
             draws = draws or ([] if self._indices is None else self._indices.arrived())
             if len(draws) < 2 or isinstance(error, RuntimeError):  # of which one is a worker that died
                 self._blocks += len(draws)  # a resumed pass goes on after the one that failed
+                if len(draws) and isinstance(error, RowError) and error.place is not None:
+                    raise error.numbered(draws.listed()[error.place]) from None
                 raise
             self._again.extend(draws)  # only the rows at fault shall fail
             return self._next_group()
-        ids = None if draws is None else self._indices.ids_of(draws, len(group))
-        group.placed(self.rows, ids, self.total)
         self._waiting.extend(
             [group] if draws is None or len(draws) == 1 else group.parts([len(drawn) for drawn in draws])
         )
@@ -131,10 +135,11 @@ class Source:
         if isinstance(index, torch.Tensor) and index.ndim:
             index = index.tolist()
         if not isinstance(index, (list, tuple, range, np.ndarray)):
-            return self.reader.read(rows[index])
+            return self.reader.read(rows[index], index)
         if isinstance(index, np.ndarray) and not isinstance(rows, ArrowRows):
             index = index.tolist()  # a data set is asked for Python's numbers, as by any sampler
-        return self.reader.read(rows.__getitems__(index) if hasattr(rows, "__getitems__") else [rows[i] for i in index])
+        found = rows.__getitems__(index) if hasattr(rows, "__getitems__") else [rows[i] for i in index]
+        return self.reader.read(found, index)
 
     def close(self) -> None:
         """Nobody goes on with this pass: its workers may go."""
