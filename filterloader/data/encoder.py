@@ -56,10 +56,16 @@ class Encoder:
         self._limit = int(limit) if limit and limit < _UNLIMITED else None
         self._copy = _faithful_copy(tokenizer, self._limit)
         self.private = self._copy is not None
+        self._split = self.private and self._copy.encode_special_tokens
         self._tokenizer = None if self.private else tokenizer
         self._one_by_one = not self.private and self._differs_in_bulk()
         self._segments = self.private and "token_type_ids" in tokenizer.model_input_names
         self._one_segment = self.private and len(self.names) == 1 and not any(self._copy.encode("a").type_ids)
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+        if self.private:
+            self._copy.encode_special_tokens = self._split  # which a copy in another process has forgotten
 
     def __call__(self, texts: Sequence[list[str]]) -> dict[str, Ragged | np.ndarray]:
         """Tokens of texts.

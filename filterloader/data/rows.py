@@ -82,26 +82,17 @@ class Reader:
         candidates.worker = worker_id
         return candidates
 
-    def read(self, rows: Any, numbers: Any = None) -> Candidates:
+    def read(self, rows: Any) -> Candidates:
         """Candidates of a list of rows, of columns, or of whatever the user's collate function takes.
-
-        Args:
-            rows: as the data set gave them.
-            numbers: their indices in the data set, for errors; None where not known.
 
         Raises:
             RowError: a row that no batch can be made of.
         """
-        try:
-            table = piece(rows)
-            if table is not None:
-                names = self.columns_of(table)
-                rows = table.table.to_pylist() if names is None else table.gather(np.arange(len(table)), names)
-            return self._gathered(rows) if isinstance(rows, Gathered) else self._listed(rows)
-        except RowError as error:
-            if numbers is None or error.place is None:
-                raise
-            raise error.numbered(numbers if self.single else numbers[error.place]) from None
+        table = piece(rows)
+        if table is not None:
+            names = self.columns_of(table)
+            rows = table.table.to_pylist() if names is None else table.gather(np.arange(len(table)), names)
+        return self._gathered(rows) if isinstance(rows, Gathered) else self._listed(rows)
 
     def same_columns(self, block: Candidates) -> None:
         """Check, in the main process, that a block holds numbers in the same columns as those before it.

@@ -120,8 +120,8 @@ class Source:
             draws = draws or ([] if self._indices is None else self._indices.arrived())
             if len(draws) < 2 or isinstance(error, RuntimeError):  # of which one is a worker that died
                 self._blocks += len(draws)  # a resumed pass goes on after the one that failed
-                if len(draws) and isinstance(error, RowError) and error.place is not None:
-                    raise error.numbered(draws.listed()[error.place]) from None
+                if draws and isinstance(error, RowError):
+                    raise error.numbered(draws.listed()) from None
                 raise
             self._again.extend(draws)  # only the rows at fault shall fail
             return self._next_group()
@@ -135,11 +135,17 @@ class Source:
         if isinstance(index, torch.Tensor) and index.ndim:
             index = index.tolist()
         if not isinstance(index, (list, tuple, range, np.ndarray)):
-            return self.reader.read(rows[index], index)
+            return self._made_of(rows[index], [index])
         if isinstance(index, np.ndarray) and not isinstance(rows, ArrowRows):
             index = index.tolist()  # a data set is asked for Python's numbers, as by any sampler
         found = rows.__getitems__(index) if hasattr(rows, "__getitems__") else [rows[i] for i in index]
-        return self.reader.read(found, index)
+        return self._made_of(found, index)
+
+    def _made_of(self, rows: Any, numbers: Any) -> Candidates:
+        try:
+            return self.reader.read(rows)
+        except RowError as error:
+            raise error.numbered(numbers) from None
 
     def close(self) -> None:
         """Nobody goes on with this pass: its workers may go."""

@@ -31,9 +31,11 @@ class RowError(ValueError):
         super().__init__(f"{what}{where}; {advice}" if advice else f"{what}{where}")
         self.what, self.advice, self.place = what, advice, place
 
-    def numbered(self, index: Any) -> RowError:
-        """The same error once it is known which row of the data set it is."""
-        return RowError(f"{self.what} in row {index!r} of the data set", self.advice)
+    def numbered(self, numbers: Sequence) -> RowError:
+        """The same error, once the numbers of the rows read are known."""
+        if self.place is None:
+            return self
+        return RowError(f"{self.what} in row {numbers[self.place]} of the data set", self.advice)
 
 
 def column(name: str, values: list, *, wanted: str | None = None) -> np.ndarray | Ragged | None:
