@@ -1,4 +1,4 @@
-"""ArrowTable: columns of a ``datasets.Dataset``, or of a piece of a stream, gathered straight out of Arrow's buffers."""
+"""ArrowTable: columns of a ``datasets.Dataset``, or of a piece of a stream, gathered from Arrow many rows at once."""
 
 from __future__ import annotations
 
@@ -9,44 +9,57 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch.utils.data import Dataset
 
+from filterloader.data import utf8
 from filterloader.data.candidates import Ragged
-from filterloader.kernels import columns as kernel
 
 _FORMATS = (None, "torch", "numpy")  # what rows hold is the same numbers under each
+_IN_ONE_PIECE = (
+    2**30
+)  # bytes of columns in many chunks that are copied into one each, once; larger ones are gathered from disk
 
 
 class Gathered(NamedTuple):
-    """Rows of a table as columns."""
+    """Rows of a table as columns. missing: for each column that lacks a value in some of them, the first such row."""
 
     n: int
     columns: dict[str, np.ndarray | Ragged]
+    missing: dict[str, int]
 
 
 class ArrowTable:
     """Rows by number, as columns: numbers as arrays ``[n]``, lists of numbers and strings (UTF-8 bytes) as ``Ragged``.
 
-    Columns that hold anything else, or a missing value, are not ``in`` the table. Numbers keep the dtype they are stored in.
-    Nothing is copied until it is asked for, and it may lie in any number of chunks, mapped from disk or not.
+    Columns that hold anything else are not ``in`` the table. Numbers keep the dtype they are stored in. A column that lies in one
+    piece is not copied, mapped from disk or not.
 
-    table: a ``pyarrow.Table``. names: those of its columns that are wanted, None for all. order: a column of row numbers, which
-    rows come in which order; None: as they lie.
+    Args:
+        table: a ``pyarrow.Table``, or one of ``datasets``.
+        names: those of its columns that are wanted; None for all.
+        order: a column of row numbers, which rows come in which order; None: as they lie.
+
+    Attributes:
+        strings: the columns of text.
+        others: the columns whose type says that they hold no numbers (text, times, mappings, …).
     """
 
     def __init__(self, table: Any, names: Sequence[str] | None = None, order: Any = None):
-        self.table = table
-        self.names = tuple(table.column_names if names is None else names)
-        self._order = None if order is None else _numbers(order)
-        self._size = table.num_rows if order is None else len(order)
-        self._columns = {name: column for name in self.names if (column := _column(table.column(name))) is not None}
-        self.strings = tuple(
-            name for name, column in self._columns.items() if isinstance(column, _Lists) and column.text
-        )
+        self._stored = table
+        self.table = getattr(table, "table", table)
+        self.names = tuple(self.table.column_names if names is None else names)
+        self._order = None if order is None else _read(order)[0]
+        self._size = self.table.num_rows if order is None else len(order)
+        types = {name: self.table.schema.field(name).type for name in self.names}
+        self.strings = tuple(name for name, kind in types.items() if _is_text(kind))
+        self.others = tuple(name for name, kind in types.items() if not _holds_numbers(kind))
+        self._known = {name for name, kind in types.items() if _is_text(kind) or _is_flat(kind)}
+        self._whole: dict[str, tuple] = {}  # columns in one piece each
+        self._part: tuple | None = None  # some columns of the stored table, where they are too large for that
 
     def __len__(self) -> int:
         return self._size
 
     def __contains__(self, name: Any) -> bool:
-        return name in self._columns
+        return name in self._known
 
     def gather(self, index: np.ndarray, names: Collection[str]) -> Gathered:
         """The rows ``index`` (int64 ``[n]``, in ``[-len, len)``) of the columns ``names``. Raises IndexError for other numbers."""
@@ -58,15 +71,36 @@ class ArrowTable:
             )
         index = np.where(index < 0, index + size, index) if index.size and index.min() < 0 else index
         if self._order is not None:
-            index = self._order.take(*self._order.locate(index)).astype(np.int64)
-        found, placed = {}, {}
+            index = self._order[index].astype(np.int64)
+        part = self._far(index, names)
+        found, missing = {}, {}
         for name in names:
-            column = self._columns[name]
-            layout = column.starts.tobytes()
-            if layout not in placed:
-                placed[layout] = column.locate(index)
-            found[name] = column.take(*placed[layout])
-        return Gathered(index.size, found)
+            values, holes = self._piece(name) if part is None else _read(part.column(name))
+            if part is None:
+                found[name] = values[index] if isinstance(values, np.ndarray) else values.take(index)
+                holes = None if holes is None else holes[index]
+            else:
+                found[name] = values if isinstance(values, np.ndarray) else values.compact()
+            if holes is not None and holes.any():
+                missing[name] = int(holes.argmax())
+        return Gathered(index.size, found, missing)
+
+    def _piece(self, name: str) -> tuple[np.ndarray | Ragged, np.ndarray | None]:
+        if name not in self._whole:
+            self._whole[name] = _read(self.table.column(name))
+        return self._whole[name]
+
+    def _far(self, index: np.ndarray, names: Collection[str]) -> Any:
+        """The rows as a small table, where the columns are too large to be copied into one piece; else None."""
+        names = list(names)
+        if self._part is None or self._part[0] != names:
+            few = self.table.select(names)
+            chunks = max((column.num_chunks for column in few.columns), default=0)
+            large = chunks > 1 and few.nbytes > _IN_ONE_PIECE
+            self._part = names, self._stored.select(names) if large else None
+        if self._part[1] is None:
+            return None
+        return self._part[1].fast_gather(index) if index.size else self.table.slice(0, 0)
 
 
 class ArrowRows(Dataset):
@@ -99,7 +133,7 @@ def arrow_table(dataset: Any) -> ArrowTable | None:
     how = dataset.format
     if how["type"] not in _FORMATS or how["format_kwargs"] or not hasattr(dataset, "_indices"):
         return None
-    return ArrowTable(dataset.data.table, None if how["output_all_columns"] else how["columns"],
+    return ArrowTable(dataset.data, None if how["output_all_columns"] else how["columns"],
                       None if dataset._indices is None else dataset._indices.column(0))  # fmt: skip
 
 
@@ -142,89 +176,61 @@ def _is_plain(feature: Any) -> bool:
     )
 
 
-class _Chunks:
-    """Where the rows of a column lie."""
-
-    def __init__(self, chunks: list):
-        self.chunks = chunks  # keeps the memory alive
-        self.lengths = np.array([len(chunk) for chunk in chunks], np.int64)
-        self.starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(self.lengths)])
-
-    def locate(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        chunks, rows = np.empty(index.size, np.int64), np.empty(index.size, np.int64)
-        kernel.locate(index, self.starts, chunks, rows)
-        return chunks, rows
-
-
-class _Numbers(_Chunks):
-    """A column of numbers of fixed width."""
-
-    def __init__(self, chunks: list, dtype: np.dtype):
-        super().__init__(chunks)
-        self.like = np.empty(0, dtype)
-        self.addresses = np.array([_address(chunk, dtype.itemsize) for chunk in chunks], np.int64)
-
-    def take(self, chunks: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        out = np.empty(rows.size, self.like.dtype)
-        kernel.gather_numbers(chunks, rows, self.addresses, self.lengths, self.like, out)
-        return out
+def _read(column: Any) -> tuple[np.ndarray | Ragged, np.ndarray | None]:
+    """A column as one array, and bool ``[n]``, which rows lack a value; None where none does."""
+    array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    holes = np.asarray(array.is_null()) if array.null_count else None
+    if _is_text(array.type):
+        return utf8.of_arrow(array), holes
+    if _is_number(array.type):
+        return _numbers(array), holes
+    offsets, values = np.asarray(array.offsets).astype(np.int64), array.values
+    if values.null_count:
+        before = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.asarray(values.is_null()))])
+        inside = before[offsets[1:]] > before[offsets[:-1]]
+        holes = inside if holes is None else holes | inside
+    return Ragged(_numbers(values), offsets), holes
 
 
-class _Lists(_Chunks):
-    """A column of lists of numbers, or of strings."""
-
-    def __init__(self, chunks: list, dtype: np.dtype, *, wide: bool, text: bool):
-        super().__init__(chunks)
-        self.text, self.like, self.end_like = text, np.empty(0, dtype), np.empty(0, np.int64 if wide else np.int32)
-        self.ends = np.array([_address(chunk, self.end_like.itemsize) for chunk in chunks], np.int64)
-        if text:
-            buffers = [chunk.buffers()[2] for chunk in chunks]
-            self.values = np.array([0 if buffer is None else buffer.address for buffer in buffers], np.int64)
-            self.sizes = np.array([0 if buffer is None else buffer.size for buffer in buffers], np.int64)
-        else:
-            self.values = np.array([_address(chunk.values, dtype.itemsize) for chunk in chunks], np.int64)
-            self.sizes = np.array([len(chunk.values) for chunk in chunks], np.int64)
-
-    def take(self, chunks: np.ndarray, rows: np.ndarray) -> Ragged:
-        return Ragged(
-            *kernel.gather_lists(
-                chunks, rows, self.ends, self.lengths, self.values, self.sizes, self.end_like, self.like
-            )
-        )
-
-
-def _address(array: Any, itemsize: int) -> int:
-    """Where the second buffer of an Arrow array (its numbers, or its offsets) begins, the array's own offset counted."""
-    buffer = array.buffers()[1]
-    return 0 if buffer is None else buffer.address + array.offset * itemsize
-
-
-def _column(column: Any) -> _Numbers | _Lists | None:
-    """A column as something to gather from; None for what is odd."""
+def _numbers(array: Any) -> np.ndarray:
     import pyarrow as pa
 
-    kind = column.type
-    if column.null_count:
-        return None
-    if _dtype(kind) is not None:
-        return _numbers(column)
-    chunks = [chunk for chunk in column.chunks if len(chunk)]
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return _Lists(chunks, np.dtype(np.uint8), wide=pa.types.is_large_string(kind), text=True)
-    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)) or _dtype(kind.value_type) is None:
-        return None
-    if any(chunk.values.null_count for chunk in chunks):
-        return None
-    return _Lists(chunks, _dtype(kind.value_type), wide=pa.types.is_large_list(kind), text=False)
+    if array.null_count:
+        array = array.fill_null(pa.scalar(0).cast(array.type))
+    return array.to_numpy(zero_copy_only=False)
 
 
-def _numbers(column: Any) -> _Numbers:
-    return _Numbers([chunk for chunk in column.chunks if len(chunk)], _dtype(column.type))
-
-
-def _dtype(kind: Any) -> np.dtype | None:
-    """The NumPy dtype of an Arrow type that is a number of whole bytes; None for any other."""
+def _is_text(kind: Any) -> bool:
     import pyarrow as pa
 
-    known = pa.types.is_integer(kind) or pa.types.is_float32(kind) or pa.types.is_float64(kind)
-    return np.dtype(kind.to_pandas_dtype()) if known else None
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _is_flat(kind: Any) -> bool:
+    """Whether a type is of numbers, or of lists of them, that NumPy has."""
+    import pyarrow as pa
+
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return _is_number(kind.value_type) and not pa.types.is_boolean(kind.value_type)
+    return _is_number(kind)
+
+
+def _is_number(kind: Any) -> bool:
+    import pyarrow as pa
+
+    tests = (pa.types.is_integer, pa.types.is_float32, pa.types.is_float64, pa.types.is_boolean)
+    return any(test(kind) for test in tests)
+
+
+def _holds_numbers(kind: Any) -> bool:
+    """Whether rows of a type hold numbers, or lists of them to any depth; so may lists that are all empty."""
+    import pyarrow as pa
+
+    if isinstance(kind, pa.BaseExtensionType):
+        return _holds_numbers(kind.storage_type)
+    if pa.types.is_struct(kind) or pa.types.is_map(kind):
+        return False
+    inner = getattr(kind, "value_type", None)
+    if inner is not None:
+        return pa.types.is_null(inner) or _holds_numbers(inner)
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)

@@ -17,6 +17,7 @@ from filterloader.data.groups import Blocks, Draws, Groups, GroupsAhead, GroupsH
 from filterloader.data.indices import Indices, draws_at_once
 from filterloader.data.randomness import generators_of
 from filterloader.data.rows import Reader
+from filterloader.data.values import RowError
 
 BLOCK = 128  # candidates decided on at once before a refill: few enough to decide late
 _GROUP = 1024  # rows read at once where reading has no side effects: enough to tokenize in bulk
@@ -81,10 +82,16 @@ class Source:
         if isinstance(index, torch.Tensor) and index.ndim and not self.reader.single:
             index = index.tolist()
         if self.reader.single or not isinstance(index, (list, tuple, range, np.ndarray)):
-            return self.reader.read(rows[index])
+            return self._made_of(rows[index], [index])
         if isinstance(index, np.ndarray) and not isinstance(rows, ArrowRows):
             index = index.tolist()  # a data set is asked for Python's numbers, as by any sampler
-        return self.reader.read(rows.__getitems__(index) if hasattr(rows, "__getitems__") else [rows[i] for i in index])
+        return self._made_of(rows.__getitems__(index) if hasattr(rows, "__getitems__") else [rows[i] for i in index], index)
+
+    def _made_of(self, rows: Any, numbers: Any) -> Candidates:
+        try:
+            return self.reader.read(rows)
+        except RowError as error:
+            raise error.numbered(numbers) from None
 
     def finish(self, rows: int) -> None:
         """A pass of so many rows is over."""

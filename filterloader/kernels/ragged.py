@@ -4,7 +4,7 @@ import numpy as np
 from numba import njit
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def take_rows(values, offsets, index):
     """The rows ``index`` of a ragged array, in that order, as a new ``(values, offsets)``."""
     out_offsets = np.empty(index.size + 1, np.int64)

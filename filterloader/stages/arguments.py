@@ -52,10 +52,6 @@ def check(dataset: Any, tokenizer: Any, text: Any, label: Any, policy: Any, gran
             f"tokenizer must be one of transformers (a fast one), got {type(tokenizer).__name__}; wrap a tokenizers.Tokenizer in "
             "transformers.PreTrainedTokenizerFast(tokenizer_object=…)"
         )
-    if tokenizer is not None and getattr(tokenizer, "pad_token_id", 0) is None:
-        raise ValueError(
-            "the tokenizer has no padding token; set one first, e.g. tokenizer.pad_token = tokenizer.eos_token"
-        )
     if score_fn is not None and not callable(score_fn):
         raise TypeError(f"score_fn must be a function batch -> losses or logits, got {type(score_fn).__name__}")
     if score_fn is not None and granularity == "batch":

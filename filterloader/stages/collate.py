@@ -28,6 +28,7 @@ class Collator:
         self.masks = "attention_mask" in getattr(tokenizer, "model_input_names", ("attention_mask",))
         self.left = getattr(tokenizer, "padding_side", "right") == "left"
         self.fill = dict(_FILL)
+        self.pads_tokens = tokenizer is None or getattr(tokenizer, "pad_token_id", 0) is not None
         for column, name in (("input_ids", "pad_token_id"), ("token_type_ids", "pad_token_type_id")):
             self.fill[column] = getattr(tokenizer, name, 0) or 0
 
@@ -48,6 +49,11 @@ class Collator:
         if "labels" in columns:
             columns["labels"] = columns.pop("labels")  # last, as tokenizers' own batches have it
         width = ragged.longest(tokens.offsets)
+        if not self.pads_tokens and int(tokens.offsets[-1] - tokens.offsets[0]) < width * len(candidates):
+            raise ValueError(
+                f"the tokenizer has no padding token, and texts of up to {width} tokens must be padded to one length; set one before "
+                "the loader is built, e.g. tokenizer.pad_token = tokenizer.eos_token, or use batch_size=1"
+            )
         batch = Batch()
         for name, column in columns.items():
             if column is None:

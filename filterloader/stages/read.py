@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from filterloader.data.candidates import Candidates
 from filterloader.data.checks import check_same
@@ -10,6 +10,7 @@ from filterloader.data.groups import Groups, Unread
 from filterloader.data.indices import Drawn
 from filterloader.data.randomness import generators_of, restored, set_states, states_of
 from filterloader.data.source import Source
+from filterloader.data.values import RowError
 from filterloader.stages.stage import check_stage, loaded, saved, size
 
 
@@ -107,51 +108,59 @@ class Read:
         if self._interrupted:
             self.go_on()
         try:
-            group = self._read_again() if self._again else self._groups.next()
+            self._place_next()
         except Exception as error:
             self._read_apart(error)
-            return
         except BaseException:
             # an interrupt may have ended the sampler at work: then the draws are drawn again
             self._interrupted = self.source.indices is not None and self.source.indices.drawing
             raise
+
+    def _place_next(self) -> None:
+        """Read a group and tell its blocks where they stand."""
+        indices = self.source.indices
+        if self._again:
+            blocks = self._placed(self.source.read(indices.asked(self._again[0])), self._again[0])
+            self._blocks, self._again = blocks, self._again[1:]
+            return
+        group = self._groups.next()
         if group is None:
             self.source.finish(self.place.rows)
             self.exhausted, self._groups = True, None
-        elif isinstance(group, Unread):
-            self._groups.item = None
-            self._rescue(group.rows, group.error, None)
         elif isinstance(group, int):  # a block that was passed over
             self._groups.item = None
-        elif self._again:
-            self._blocks, self._again = self._placed(group, self._again[0]), self._again[1:]
-        elif self.source.indices is None:
+        elif isinstance(group, Unread):
+            raise group.error
+        elif indices is None:
             self._blocks, self._groups.item = self._placed(group, None), None
         else:
-            drawn = self.source.indices.pending()
+            drawn = indices.pending()
             blocks = self._placed(group, drawn)
-            self._blocks, self._groups.item, self.source.indices.placed = blocks, None, drawn
+            self._blocks, self._groups.item, indices.placed = blocks, None, drawn
 
     def _placed(self, group: Candidates, drawn: Drawn | None) -> list[Candidates]:
         """The blocks of a group, told where they stand."""
         indices = self.source.indices
         ids = None if indices is None else indices.ids_of(drawn, len(group))
         group.placed(self.place.rows, ids, self.source.total)
+        self.source.reader.same_columns(group)
         return [group] if drawn is None or len(drawn) < 2 else group.parts([len(part) for part in drawn])
 
     # -- what cannot be read -------------------------------------------------------------------------------------------
-
-    def _read_again(self) -> Candidates:
-        return self.source.read(self.source.indices.asked(self._again[0]))
 
     def _read_apart(self, error: Exception) -> None:
         """A group could not be read: read its draws one by one, and the rows of a draw that cannot be read."""
         indices = self.source.indices
         if self._again:
             drawn, self._again = self._again[0], self._again[1:]
-        else:
-            drawn = None if indices is None else indices.pending()
+            self._rescue(drawn.listed(), error, drawn)
+        group, self._groups.item = self._groups.item, None
+        if group is None:
             self._groups.give_up()
+        if indices is None:
+            rows = group.rows if isinstance(group, Unread) else [] if group is None else [None] * len(group)
+            self._rescue(rows, error, None)
+        drawn = indices.pending()
         if drawn is None or _is_of_workers(error) or not indices.ordered:
             raise error
         indices.placed = drawn
@@ -160,28 +169,35 @@ class Read:
         else:
             self._rescue(drawn.listed(), error, drawn)
 
-    def _rescue(self, rows: list, error: Exception, drawn: Drawn | None) -> None:
-        """Raise for each row that cannot be read, and go on with the others. rows: of a stream, or numbers of rows."""
-        read = self.source.reader.read if drawn is None else self.source.read
+    def _rescue(self, rows: list, error: Exception, drawn: Drawn | None) -> NoReturn:
+        """Raise for the first row that cannot be read, keep the other errors and the good rows for later.
+
+        Args:
+            rows: of a stream, or numbers of rows.
+            error: what was raised for all of them.
+            drawn: the numbers as they were drawn; None for a stream.
+        """
         good, errors = [], []
         if self.source.apart and not self.source.reader.single and len(rows) > 1:
-            for row in rows:
+            for place, row in enumerate(rows):
                 try:
-                    read([row])
+                    self._read_rows([row], drawn)
                     good.append(row)
+                except RowError as found:
+                    errors.append(found.numbered([self.place.rows + place]))
                 except Exception as found:
                     errors.append(found)
-        block = None
-        if good and errors:
-            block = read(good)
+        block = self._read_rows(good, drawn) if good and errors else None
+        if block is not None:
             ids = None if drawn is None else self.source.indices.ids_of(Drawn([good]), len(good))
             block.placed(self.place.rows, ids, self.source.total)
-        lost = len(rows) - (0 if block is None else len(block))
-        self._errors = errors[1:] if block is not None else []
-        self._blocks = [] if block is None else [block]
-        place = self.place.after(lost)
+        place = self.place.after(len(rows) - (0 if block is None else len(block)))
         self.place = place if block is None else self.place._replace(rows=place.rows)
+        self._errors, self._blocks = errors[1:], [] if block is None else [block]
         raise errors[0] if errors else error
+
+    def _read_rows(self, rows: list, drawn: Drawn | None) -> Candidates:
+        return self.source.reader.read(rows) if drawn is None else self.source.read(rows)
 
     # -- where the stream stands ---------------------------------------------------------------------------------------
 

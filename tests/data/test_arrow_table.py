@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 
+from filterloader.data import columns
 from filterloader.data.candidates import Ragged
 from filterloader.data.columns import ArrowRows, ArrowTable, arrow_stream, arrow_table, piece
-from filterloader.kernels import columns as kernel
 
 COLUMNS = {
     "ids": pa.list_(pa.int32()),
@@ -44,8 +44,8 @@ def chunked(n, size):
 
 
 def check(table, rows, index):
-    n, found = table.gather(np.asarray(index, np.int64), table.names)
-    assert n == len(index) and list(found) == list(table.names)
+    n, found, missing = table.gather(np.asarray(index, np.int64), table.names)
+    assert n == len(index) and not missing and list(found) == list(table.names)
     for name, column in found.items():
         expected = [rows[i][name] for i in index]
         if isinstance(column, Ragged):
@@ -100,10 +100,38 @@ def test_numbers_that_no_row_has():
 
 def test_what_is_no_number_is_not_in_the_table():
     made = datasets.Dataset.from_dict(
-        {"nested": [[[1], [2]]], "none": [None], "hole": [[1, None]], "yes": [True], "fine": [[1]]}
-    )
+        {"nested": [[[1], [2]]], "none": [None], "box": [{"a": 1}], "words": [["a"]], "bytes": [b"a"], "empty": [[]], "text": ["a"],
+         "yes": [True], "fine": [[1]]}
+    )  # fmt: skip
     table = arrow_table(made)
-    assert [name for name in table.names if name in table] == ["fine"]
+    assert [name for name in table.names if name in table] == ["text", "yes", "fine"]
+    assert set(table.others) == {"none", "box", "words", "bytes", "text"}
+
+
+@pytest.mark.parametrize("size", [4, 20])
+def test_missing_values_are_told(size):
+    rows = [{"whole": i, "list": [i, i], "yes": i > 3, "text": "a"} for i in range(12)]
+    rows[5] |= {"whole": None, "text": None}
+    rows[7] |= {"list": [1, None], "yes": None}
+    rows[9]["list"] = None
+    table = pa.concat_tables([pa.Table.from_pylist(rows[i : i + size]) for i in range(0, 12, size)])
+    table = arrow_table(datasets.Dataset(table))
+    assert table.gather(np.array([0, 3, 4, 6, 8, 11]), table.names).missing == {}
+    found = table.gather(np.arange(3, 12), table.names)
+    assert found.missing == {"whole": 2, "list": 4, "yes": 4, "text": 2}
+    assert found.columns["whole"].tolist()[:2] == [3, 4] and found.columns["list"].lengths[0] == 2
+
+
+def test_large_tables_in_many_chunks_are_not_copied(monkeypatch):
+    made, rows = chunked(50, 7)
+    monkeypatch.setattr(columns, "_IN_ONE_PIECE", 0)
+    for data in (made, made.select(range(50))):
+        table = arrow_table(data)
+        for index in ([0, 24, 3, 3, -1, 49], [], range(50)):
+            check(table, rows, index)
+        assert not table._whole
+    mixed = made.shuffle(seed=1)
+    check(arrow_table(mixed), [mixed[i] for i in range(50)], [3, 1, 49])
 
 
 def test_only_plain_data_sets_have_a_table():
@@ -137,11 +165,3 @@ def test_a_stream_in_pieces():
         datasets.IterableDataset.from_generator(lambda: iter(rows)),
     ]
     assert [arrow_stream(data, 4, drop_last=False) for data in odd] == [None] * len(odd)
-
-
-def test_locate_finds_the_chunk_of_every_row():
-    starts = np.array([0, 3, 4, 9], np.int64)
-    chunks, rows = np.empty((2, 9), np.int64)
-    kernel.locate(np.arange(9), starts, chunks, rows)
-    assert np.array_equal(chunks, np.searchsorted(starts, np.arange(9), side="right") - 1)
-    assert np.array_equal(rows, np.arange(9) - starts[chunks])

@@ -237,8 +237,8 @@ def test_words_decide_before_anything_is_tokenized(tokenizer, source, granularit
         return FilteringDataLoader(data, policy=ThreeStage(warmup=200, cutoff=0.5), **how)
 
     loader, encoded = build(), []
-    whole = loader._reader._encode
-    monkeypatch.setattr(loader._reader, "_encode", lambda texts: encoded.append(len(texts[0])) or whole(texts))
+    whole = loader._reader.encoder
+    monkeypatch.setattr(loader._reader, "encoder", lambda texts: encoded.append(len(texts[0])) or whole(texts))
     ref = train(loader)
     scalars = loader.ledger.scalars()
     assert sum(encoded) == scalars["forwarded"] == scalars["seen"] - scalars["screened_out"]

@@ -27,10 +27,10 @@ def test_any_text_comes_back(rows):
 
 
 @pytest.mark.parametrize("rows, message", [
-    (["fine", "a\ud800b"], r"text 1 holds '\\ud800' at character 1.*clean the text"),
-    (["fine", None], "text 1 is None, a NoneType; give strings"),
-    ([1, "fine"], "text 0 is 1, a int; give strings"),
-    ([b"\xff"], "text 0 is .*bytes; give strings"),
+    (["fine", "a\ud800b"], r"'text' holds '\\ud800' at character 1,.* in row 1 of the 2 read; clean the text"),
+    (["fine", None], r"'text' must hold strings to tokenize, got NoneType \(None\) in row 1 of the 2 read"),
+    ([1, "fine"], r"got int \(1\) in row 0"),
+    ([b"\xff"], r"got bytes \(.*\) in row 0"),
 ])  # fmt: skip
 def test_what_is_no_text_is_refused(rows, message):
     with pytest.raises(ValueError, match=message):
