@@ -207,7 +207,7 @@ def test_samplers_and_batch_samplers():
         same_batches(ref, comp)
 
 
-def DataCollator(rows):  # noqa: N802
+def DataCollator(rows):
     return {"ids": torch.tensor([row["input_ids"][0] for row in rows])}
 
 

@@ -10,8 +10,22 @@ from numpy.typing import ArrayLike
 
 from filterloader.feedback.cost import agot, check_not_negative, check_positive, co2e_lb, energy_kwh, modelled_t_norm
 
-__all__ = ["agot", "accuracy_interval", "agot_optimal", "co2e_lb", "difference_interval", "energy_kwh", "macro_f1", "modelled_t_norm",
-           "overlap", "pareto_front", "relative_cost", "span_f1", "spans", "stage_shares"]  # fmt: skip
+__all__ = [
+    "accuracy_interval",
+    "agot",
+    "agot_optimal",
+    "co2e_lb",
+    "difference_interval",
+    "energy_kwh",
+    "macro_f1",
+    "modelled_t_norm",
+    "overlap",
+    "pareto_front",
+    "relative_cost",
+    "span_f1",
+    "spans",
+    "stage_shares",
+]  # fmt: skip
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:

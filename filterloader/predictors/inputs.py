@@ -98,7 +98,7 @@ def indices(name, array, dtype):
     array = np.asarray(array)
     if array.dtype is dtype and array.ndim == 1 and array.flags.c_contiguous and array.size:
         return array
-    if array.dtype.kind not in "iu" and array.size or array.ndim != 1:
+    if (array.dtype.kind not in "iu" and array.size) or array.ndim != 1:
         raise ValueError(f"{name} is {array.dtype} of shape {array.shape}; give integers in one dimension")
     if name == "offsets" and array.size == 0:
         raise ValueError("offsets is empty; give [n + 1] numbers, [0] for no rows")

@@ -98,7 +98,7 @@ class LinearProxy:
 
     def _rows(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         ids, offsets = np.ascontiguousarray(X[0]), np.ascontiguousarray(X[1], np.int64)
-        if ids.size and not (ids.dtype.kind in "iu" and 0 <= ids.min() and ids.max() < self.n_features):
+        if ids.size and not (ids.dtype.kind in "iu" and ids.min() >= 0 and ids.max() < self.n_features):
             raise ValueError(
                 f"ids must be whole numbers from 0 to {self.n_features - 1}, got {ids.min()} to {ids.max()} ({ids.dtype})"
             )

@@ -10,7 +10,7 @@ from tqdm.auto import tqdm
 from filterloader.loader import FilteringDataLoader
 
 
-class progress_bar:  # noqa: N801  (used like a function, as tqdm is)
+class progress_bar:
     """``for batch in progress_bar(loader): …``: one pass with a tqdm bar over its examples.
 
     The bar says what happens meanwhile: ``kept 21 % · stage filter · saved ~3m12s``. settings: tqdm's own.

@@ -1,8 +1,6 @@
 """The loader's benchmark: every question runs on a tiny corpus, and a planted error does not pass for a result."""
 
 import json
-import sys
-from pathlib import Path
 
 import datasets
 import numpy as np
@@ -173,7 +171,7 @@ def test_figures():
     assert turns == ["a", "b", "b", "a"]
     with machine.Memory() as memory:
         held = np.ones(4_000_000)
-    assert memory.grown is None or memory.grown >= 25 and held.size
+    assert memory.grown is None or (memory.grown >= 25 and held.size)
 
 
 def test_the_command_prints_its_table_again(tmp_path, monkeypatch, capsys):

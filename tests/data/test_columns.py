@@ -6,10 +6,9 @@ import torch
 from torch.utils.data import Dataset, IterableDataset, RandomSampler, SequentialSampler, WeightedRandomSampler
 
 from filterloader import FilteringDataLoader, Random, ThreeStage, TrainAll
-from filterloader.data.groups import GroupsAhead
-from filterloader.data.indices import Indices
 from filterloader.data.columns import ArrowRows
-from filterloader.data.indices import draws_at_once
+from filterloader.data.groups import GroupsAhead
+from filterloader.data.indices import Indices, draws_at_once
 from tests.conftest import losses_of, same, sentences, through_a_file, train
 from tests.test_loader import equal
 

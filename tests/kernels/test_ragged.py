@@ -53,7 +53,7 @@ def test_cross_labels_and_fold(lists, data):
         naive.cross_labels(values, offsets, labels, 101, 977),
         ragged.cross_labels(values, offsets, labels, 101, 977),
     )
-    assert np.array_equal(ref, comp) and comp.dtype == np.int32 and ((0 <= comp) & (comp < 977)).all()
+    assert np.array_equal(ref, comp) and comp.dtype == np.int32 and ((comp >= 0) & (comp < 977)).all()
     assert np.array_equal(naive.fold(values, 977), ragged.fold(values, 977))
 
 

@@ -63,7 +63,7 @@ class Warmup:
         if (
             labels is not None
             and losses is not None
-            and 0 <= labels.min(initial=0)
+            and labels.min(initial=0) >= 0
             and labels.max(initial=0) < _CLASSES
         ):
             self._labels = _sum(self._labels, np.bincount(labels))
