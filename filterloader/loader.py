@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from filterloader.data.candidates import Candidates
-from filterloader.data.checks import check_same, whole
+from filterloader.data.checks import check_same, integer
 from filterloader.data.portable import pack, unpack
 from filterloader.data.rows import Reader
 from filterloader.data.source import Source
@@ -101,7 +101,7 @@ class FilteringDataLoader:
     ):
         self.policy = ThreeStage() if policy is None else policy
         arguments.check(dataset, tokenizer, text, label, self.policy, granularity, score_fn)
-        self.seed = None if seed is None else whole("seed", seed, low=0)
+        self.seed = None if seed is None else integer("seed", seed, least=0)
         if generator is None and seed is not None:
             generator = torch.Generator().manual_seed(seed)
         reference = DataLoader(
@@ -122,7 +122,7 @@ class FilteringDataLoader:
         single = batch_size is None and batch_sampler is None
         if buffer_batches is None:
             buffer_batches = 8 if granularity == "example" and (scores or screens) else 0
-        batches = whole("buffer_batches", buffer_batches, low=0)
+        batches = integer("buffer_batches", buffer_batches, least=0)
         refilling = granularity == "example" and (screens or scores or batches > 0)
         regrouping = batches > 0 and not single and (granularity == "batch" or scores)
         anew = refilling or regrouping  # the sampler's batches are taken apart
@@ -137,7 +137,7 @@ class FilteringDataLoader:
             default_collate=reference.collate_fn, collate_here=not (anew or hold),
             reads=None if words is None else getattr(words, "reads", "tokens"), single=single,
         )  # fmt: skip
-        total = None if total_examples is None else whole("total_examples", total_examples)
+        total = None if total_examples is None else integer("total_examples", total_examples)
         overlap = torch.accelerator.is_available()  # on a CPU the model wants every core itself
         self._source = Source(
             reference,

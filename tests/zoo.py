@@ -55,7 +55,7 @@ MAKE = {
 OTHERWISE = {  # the same class with another setting, and what the error says of the two
     "random": (lambda: Random(0.3), r"keep=0\.4.*keep=0\.3"),
     "fixed_threshold": (lambda: FixedThreshold(0.7), r"threshold=0\.5.*threshold=0\.7"),
-    "auto_threshold": (lambda: AutoThreshold(warmup=60), "length=50.*length=60"),
+    "auto_threshold": (lambda: AutoThreshold(warmup=60), "warmup=50.*warmup=60"),
     "three_stage": (lambda: ThreeStage(warmup=50, audit=0.3), r"audit=0\.2.*audit=0\.3"),
     "three_stage, bernoulli": (
         lambda: ThreeStage(warmup=50, alt=0.6, window=4, audit=0.1),
