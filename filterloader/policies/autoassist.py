@@ -159,6 +159,10 @@ class AutoAssist(Seeded):
         self._take(values)
         self._assistant = assistant
 
+    @classmethod
+    def example(cls) -> AutoAssist:
+        return cls(lr=1.0, seed=1)
+
 
 def _words_and_label(candidates: Candidates) -> Bag:
     """The bag of each candidate with its label as one word more, past the others."""

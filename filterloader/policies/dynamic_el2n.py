@@ -159,4 +159,4 @@ class DynamicEL2N(Seeded):
 
     @classmethod
     def example(cls) -> DynamicEL2N:
-        return cls(0.4, seed=1)
+        return cls(0.4, tau=0, offset=0.1, smoothing=0.8, deviations=1.0, seed=1)

@@ -100,3 +100,7 @@ class SelectiveBackprop(Seeded):
             "selectivity": kept / judged if judged else float("nan"),
             "median_loss": float(np.median(self._recent)) if self._recent.size else float("nan"),
         }
+
+    @classmethod
+    def example(cls) -> SelectiveBackprop:
+        return cls(window=100, seed=1)

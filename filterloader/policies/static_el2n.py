@@ -98,4 +98,4 @@ class StaticEL2N(Seeded):
 
     @classmethod
     def example(cls) -> StaticEL2N:
-        return cls(0.4, seed=1)
+        return cls(0.4, average=2, seed=1)

@@ -150,6 +150,10 @@ class ThreeStage(Seeded):
         }
         return cls(**{**script, **settings})
 
+    @classmethod
+    def example(cls) -> ThreeStage:
+        return cls(warmup=50, audit=0.2, seed=1)
+
     def __repr__(self) -> str:
         return pasteable_repr(self, *self._settings, "predictor", "seed")
 

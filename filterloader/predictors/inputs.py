@@ -76,16 +76,16 @@ def probabilities(scores):
     return out
 
 
-def width(value: Any) -> int:
+def width(value: Any, name: str = "n_features") -> int:
     """A number of features, checked."""
-    return integer("n_features", value, most=np.iinfo(np.int32).max)
+    return integer(name, value, most=np.iinfo(np.int32).max)
 
 
 def width_of(state: Any) -> int:
     """The number of features of a saved model; raises ValueError where ``state`` is none."""
     if not isinstance(state, Mapping) or "n_features" not in state:
         raise ValueError(f"this is no state of a predictor: {state!r:.60}; give what state_dict() returned")
-    return width(state["n_features"])
+    return width(state["n_features"], "n_features of the state")
 
 
 def check_state(model: str, mine: dict, state: Any, *, free: tuple[str, ...] = ()) -> dict[str, np.ndarray]:

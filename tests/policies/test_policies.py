@@ -1,12 +1,7 @@
 """The contract that every policy keeps, over examples and over whole batches as one candidate."""
 
-import copy
-import pickle
-import random
-
 import numpy as np
 import pytest
-import torch
 
 import filterloader
 from filterloader import (
@@ -27,9 +22,9 @@ from filterloader import (
     ThreeStage,
     TrainAll,
 )
-from filterloader.data.portable import pack, unpack
-from tests.conftest import everywhere, through_a_file
-from tests.zoo import GRANULARITIES, MAKE, OTHERWISE, WORDS, block, border, steps
+from tests.conftest import everywhere
+from tests.policies.contract import CHECKS
+from tests.zoo import GRANULARITIES, MAKE, OTHERWISE, WORDS, block, steps
 
 every_policy = pytest.mark.parametrize("name", MAKE)
 both = pytest.mark.parametrize("granularity", GRANULARITIES)
@@ -54,50 +49,10 @@ def test_the_stream_of_this_suite_reaches_every_stage(name, granularity):
     assert list(dict.fromkeys(stages)) == ["warm-up", "fit", "filter"]
 
 
+@pytest.mark.parametrize("check", CHECKS)
 @wherever
-def test_answers_are_one_finite_weight_a_candidate(name, granularity):
-    policy = MAKE[name]()
-    for i in range(120):
-        border(policy, i)
-        candidates, losses = block(i, granularity=granularity)
-        for weights in (policy.screen(candidates), policy.judge(candidates, losses)):
-            assert (
-                isinstance(weights, np.ndarray) and weights.dtype == np.float32 and weights.shape == (len(candidates),)
-            )
-            assert np.isfinite(weights).all() and (weights >= 0).all()
-
-
-@wherever
-def test_inputs_stay_untouched(name, granularity):
-    policy = MAKE[name]()
-    for i in range(120):
-        border(policy, i)
-        candidates, losses = block(i, granularity=granularity)
-        before = copy.deepcopy((candidates.state_dict(), losses))
-        losses.flags.writeable = False
-        policy.screen(candidates)
-        policy.judge(candidates, losses)
-        np.testing.assert_equal((candidates.state_dict(), losses), before)
-
-
-@wherever
-def test_answers_are_not_views_of_what_a_policy_keeps(name, granularity):
-    ref, comp = MAKE[name](), MAKE[name]()
-    for i in range(120):
-        border(ref, i), border(comp, i)
-        candidates, losses = block(i, granularity=granularity)
-        for a, b in (
-            (ref.screen(candidates), comp.screen(candidates)),
-            (ref.judge(candidates, losses), comp.judge(candidates, losses)),
-        ):
-            assert a.tolist() == b.tolist()
-            b[:] = -1
-        losses[:] = 1e9
-
-
-@wherever
-def test_seeded_runs_repeat(name, granularity):
-    assert steps(MAKE[name](), granularity) == steps(MAKE[name](), granularity)
+def test_every_policy_keeps_the_contract(check, name, granularity):
+    check(MAKE[name], granularity)
 
 
 SEEDED = {
@@ -125,82 +80,16 @@ def test_a_policy_without_a_seed_takes_the_loaders(name, granularity):
 @every_policy
 def test_what_needs_examples_is_refused_with_batches(name):
     policy = MAKE[name]()
-    if "batch" in getattr(policy, "granularities", GRANULARITIES):
+    if "batch" in policy.granularities:
         FilteringDataLoader([{"input_ids": [1]}], policy=policy, granularity="batch")
         return
     with pytest.raises(
         ValueError, match=f"{type(policy).__name__} .*needs granularity='example'. For batches, choose Random, "
     ):
         FilteringDataLoader([{"input_ids": [1]}], policy=policy, granularity="batch")
-    if not hasattr(policy, "survey"):
+    if policy.survey is None:
         with pytest.raises(ValueError, match=f"{type(policy).__name__} .*granularity='example'.* Random"):
             policy.screen(block(0, granularity="batch")[0])
-
-
-@wherever
-@pytest.mark.parametrize("stop", [0, 1, 3, 40, 80])
-def test_a_state_in_mid_run_goes_on_identically(name, granularity, stop):
-    ref, comp = MAKE[name](), MAKE[name]()
-    steps(ref, granularity, 0, stop)
-    comp.load_state_dict(unpack(through_a_file(pack(ref.state_dict()))))
-    assert steps(comp, granularity, stop) == steps(ref, granularity, stop)
-
-
-@wherever
-def test_a_state_is_a_snapshot(name, granularity):
-    policy = MAKE[name]()
-    steps(policy, granularity, 0, 60)
-    state = policy.state_dict()
-    ref = copy.deepcopy(state)
-    steps(policy, granularity, 60)
-    np.testing.assert_equal(state, ref)
-
-
-@wherever
-@pytest.mark.parametrize("stop", [0, 60])
-def test_a_used_policy_can_go_back(name, granularity, stop):
-    policy = MAKE[name]()
-    steps(policy, granularity, 0, stop)
-    state = unpack(through_a_file(pack(policy.state_dict())))
-    ref = steps(policy, granularity, stop)
-    policy.load_state_dict(state)
-    assert steps(policy, granularity, stop) == ref
-
-
-@every_policy
-def test_a_state_survives_its_own_round_trip(name):
-    ref, comp = MAKE[name](), MAKE[name]()
-    steps(ref, "example", 0, 60)
-    state = ref.state_dict()
-    comp.load_state_dict(unpack(through_a_file(pack(state))))
-    np.testing.assert_equal(comp.state_dict(), state)
-
-
-@wherever
-def test_a_pickle_goes_on_identically(name, granularity):
-    policy = MAKE[name]()
-    steps(policy, granularity, 0, 60)
-    other = pickle.loads(pickle.dumps(policy))
-    assert repr(other) == repr(policy)
-    assert steps(other, granularity, 60) == steps(policy, granularity, 60)
-
-
-@wherever
-def test_global_random_states_stay_untouched(name, granularity):
-    before = np.random.get_state(), torch.get_rng_state().tolist(), random.getstate()
-    policy = MAKE[name]()
-    steps(policy, granularity)
-    pickle.loads(pickle.dumps(policy)).load_state_dict(policy.state_dict())
-    np.testing.assert_equal((np.random.get_state(), torch.get_rng_state().tolist(), random.getstate()), before)
-
-
-@every_policy
-def test_the_repr_can_be_pasted_back(name):
-    policy = MAKE[name]()
-    again = eval(repr(policy), {public: getattr(filterloader, public) for public in filterloader.__all__})
-    assert type(again) is type(policy) and repr(again) == repr(policy)
-    again.load_state_dict(policy.state_dict())
-    assert steps(again, "example") == steps(policy, "example")
 
 
 @pytest.mark.parametrize("name", OTHERWISE)
