@@ -3,76 +3,56 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if (
-    TYPE_CHECKING
-):  # what editors and type checkers read; at run time a room is opened when one of its names is asked for
-    from filterloader.loader import FilteringDataLoader
-    from filterloader.policies import (
-        POLICIES,
-        AutoAssist,
-        AutoThreshold,
-        ClassBalanced,
-        DynamicEL2N,
-        FixedThreshold,
-        InfoBatch,
-        Random,
-        SelectionViaProxy,
-        SelectiveBackprop,
-        StaticEL2N,
-        ThreeStage,
-        TrainAll,
-    )
-    from filterloader.policies.parts.threshold import MovingAverageThreshold
-    from filterloader.predictors.linear_proxy import LinearProxy
-    from filterloader.predictors.logistic import LogisticRegression
-    from filterloader.predictors.naive_bayes import BernoulliNB, MultinomialNB
-    from filterloader.training.progress_bar import progress_bar
-    from filterloader.training.schedule import get_scheduler
+# What editors and type checkers read. At run time a room is opened when one of its names is asked for.
+if TYPE_CHECKING:
+    from filterloader.loader import FilteringDataLoader as FilteringDataLoader
+    from filterloader.policies.parts.threshold import MovingAverageThreshold as MovingAverageThreshold
+    from filterloader.policies.registry import *  # noqa: F403 (whatever their table holds)
+    from filterloader.predictors.base import Predictor as Predictor
+    from filterloader.predictors.features import TokenFeatures as TokenFeatures
+    from filterloader.predictors.features import WordFeatures as WordFeatures
+    from filterloader.predictors.linear_proxy import LinearProxy as LinearProxy
+    from filterloader.predictors.logistic import LogisticRegression as LogisticRegression
+    from filterloader.predictors.naive_bayes import BernoulliNB as BernoulliNB
+    from filterloader.predictors.naive_bayes import MultinomialNB as MultinomialNB
+    from filterloader.training.progress_bar import progress_bar as progress_bar
+    from filterloader.training.schedule import get_scheduler as get_scheduler
 
 _ROOMS = {
     "loader": ("FilteringDataLoader",),
-    "policies": ("POLICIES", "AutoAssist", "AutoThreshold", "ClassBalanced", "DynamicEL2N", "FixedThreshold", "InfoBatch", "Random",
-                 "SelectionViaProxy", "SelectiveBackprop", "StaticEL2N", "ThreeStage", "TrainAll"),
     "policies.parts.threshold": ("MovingAverageThreshold",),
+    "policies.registry": None,  # the policies: whatever their table holds
+    "predictors.base": ("Predictor",),
+    "predictors.features": ("TokenFeatures", "WordFeatures"),
     "predictors.linear_proxy": ("LinearProxy",),
     "predictors.logistic": ("LogisticRegression",),
     "predictors.naive_bayes": ("BernoulliNB", "MultinomialNB"),
     "training.progress_bar": ("progress_bar",),
     "training.schedule": ("get_scheduler",),
-}  # fmt: skip
+}
 
-__all__ = [
-    "POLICIES",
-    "AutoAssist",
-    "AutoThreshold",
-    "BernoulliNB",
-    "ClassBalanced",
-    "DynamicEL2N",
-    "FilteringDataLoader",
-    "FixedThreshold",
-    "InfoBatch",
-    "LinearProxy",
-    "LogisticRegression",
-    "MovingAverageThreshold",
-    "MultinomialNB",
-    "Random",
-    "SelectionViaProxy",
-    "SelectiveBackprop",
-    "StaticEL2N",
-    "ThreeStage",
-    "TrainAll",
-    "get_scheduler",
-    "progress_bar",
-]
+
+def _policies() -> dict[str, Any]:
+    """The public names of the policies' room; asking for them opens it."""
+    room = import_module(f"{__name__}.policies.registry")
+    return {
+        "POLICIES": room.POLICIES,
+        "Policy": room.Policy,
+        **{kind.__name__: kind for kind in room.POLICIES.values()},
+    }
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__all__":  # what ``from filterloader import *`` takes
+        return sorted(public for names in _ROOMS.values() for public in (_policies() if names is None else names))
     for room, names in _ROOMS.items():
-        if name in names:
+        if name in (names or ()):
             globals()[name] = getattr(import_module(f"{__name__}.{room}"), name)
             return globals()[name]
+    if name[:1].isupper() and name in (policies := _policies()):
+        return policies[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), "__all__", *__getattr__("__all__")})

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from filterloader.data.batch import Batch
 from filterloader.data.candidates import Candidates
-from filterloader.data.checks import check_same, whole
+from filterloader.data.checks import check_same, integer
 from filterloader.data.portable import pack, unpack
 from filterloader.data.position import Position
 from filterloader.data.rows import Reader
@@ -109,7 +109,7 @@ class FilteringDataLoader:
     ):
         self.policy = ThreeStage() if policy is None else policy
         arguments.check(dataset, tokenizer, text, label, self.policy, granularity, score_fn)
-        self.seed = None if seed is None else whole("seed", seed, low=0)
+        self.seed = None if seed is None else integer("seed", seed, least=0)
         if generator is None and seed is not None:
             generator = torch.Generator().manual_seed(seed)
         self._reference = reference = DataLoader(
@@ -127,7 +127,7 @@ class FilteringDataLoader:
         self.features = features_of(features, vocabulary=arguments.vocabulary_of(tokenizer))
         self.position = Position()
         self.ledger = Ledger(self.policy, self.position)
-        total = None if total_examples is None else whole("total_examples", total_examples)
+        total = None if total_examples is None else integer("total_examples", total_examples)
         text = tuple(text) if isinstance(text, list) else text
         self._chain = self._build(text, label, collate_fn, buffer_batches, total)
         self._consumed_before = 0  # examples of the passes that are over

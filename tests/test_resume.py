@@ -56,7 +56,7 @@ def build(tokenizer, policy, source, **kw):
     else:
         data, kw = rows, {"shuffle": True, **kw}
     made = POLICIES[policy]()
-    if getattr(made, "survey_scores", hasattr(made, "survey")):
+    if made.survey and made.survey_scores:
         kw["score_fn"] = logits_of
     return FilteringDataLoader(data, tokenizer=tokenizer, batch_size=16, policy=made, seed=5, **kw)
 

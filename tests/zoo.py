@@ -5,6 +5,7 @@ import torch
 
 import filterloader
 from filterloader import (
+    POLICIES,
     AutoAssist,
     AutoThreshold,
     BernoulliNB,
@@ -17,19 +18,14 @@ from filterloader import (
     SelectiveBackprop,
     StaticEL2N,
     ThreeStage,
-    TrainAll,
 )
 from filterloader.data.candidates import Bag, Candidates, Ragged
 from filterloader.feedback.report import checked
+from filterloader.policies.base import complete
 
 WORDS = 300
 
-MAKE = {
-    "train_all": TrainAll,
-    "random": lambda: Random(0.4, seed=1),
-    "fixed_threshold": lambda: FixedThreshold(0.5),
-    "auto_threshold": lambda: AutoThreshold(warmup=50),
-    "three_stage": lambda: ThreeStage(warmup=50, audit=0.2, seed=1),
+VARIANTS = {
     "three_stage, forward only": lambda: ThreeStage(warmup=50, alt=0.4, backward_gate=False, cutoff=0.2, seed=1),
     "three_stage, bernoulli": lambda: ThreeStage(
         warmup=50, alt=0.6, window=4, predictor="bernoulli", audit=0.1, seed=1
@@ -38,24 +34,25 @@ MAKE = {
         warmup=50, predictor=BernoulliNB(WORDS, 0.5, calibrate=True), seed=1
     ),
     "reference_script": lambda: ThreeStage.reference_script(warmup=50, seed=1),
-    "class_balanced": lambda: ClassBalanced(0.4, seed=1),
     "class_balanced, forgetting": lambda: ClassBalanced(0.4, half_life=100, seed=1),
-    "autoassist": lambda: AutoAssist(lr=1.0, seed=1),
     "autoassist, paper": lambda: AutoAssist(gamma=0.3, warmup="paper", seed=1),
-    "infobatch": lambda: InfoBatch(epochs=None, seed=1),
-    "selective_backprop": lambda: SelectiveBackprop(window=100, seed=1),
-    "selective_backprop, warm-up": lambda: SelectiveBackprop(beta=1, window=30, warmup=None, seed=1),
     "infobatch, annealing": lambda: InfoBatch(epochs=2, prune_ratio=0.8, delta=1.0, seed=1),
-    "selection_via_proxy": lambda: SelectionViaProxy(0.4, epochs=1, seed=1),
+    "selective_backprop, warm-up": lambda: SelectiveBackprop(beta=1, window=30, warmup=None, seed=1),
     "selection_via_proxy, centres": lambda: SelectionViaProxy(0.4, score="k_centres", epochs=1, bigrams=False, seed=1),
-    "static_el2n": lambda: StaticEL2N(0.4, average=2, seed=1),
-    "dynamic_el2n": lambda: DynamicEL2N(0.4, tau=0, offset=0.1, smoothing=0.8, deviations=1.0, seed=1),
     "dynamic_el2n, random": lambda: DynamicEL2N(0.4, score="random", seed=1),
 }
+
+
+def makers():
+    """Every policy of the registry as it is built for tests, and the variants: name -> function that makes one."""
+    return {**{name: kind.example for name, kind in POLICIES.items()}, **VARIANTS}
+
+
+MAKE = makers()
 OTHERWISE = {  # the same class with another setting, and what the error says of the two
     "random": (lambda: Random(0.3), r"keep=0\.4.*keep=0\.3"),
     "fixed_threshold": (lambda: FixedThreshold(0.7), r"threshold=0\.5.*threshold=0\.7"),
-    "auto_threshold": (lambda: AutoThreshold(warmup=60), "length=50.*length=60"),
+    "auto_threshold": (lambda: AutoThreshold(warmup=60), "warmup=50.*warmup=60"),
     "three_stage": (lambda: ThreeStage(warmup=50, audit=0.3), r"audit=0\.2.*audit=0\.3"),
     "three_stage, bernoulli": (
         lambda: ThreeStage(warmup=50, alt=0.6, window=4, audit=0.1),
@@ -125,33 +122,26 @@ class Blocks:
 
 
 def border(policy, i):
-    """The loader's part between two passes, for policies that have a part in it."""
+    """The loader's part between two passes."""
     if i % PASS:
         return policy
-    if i and hasattr(policy, "survey") and hasattr(policy, "end_pass"):
-        policy.end_pass()
-    if hasattr(policy, "begin_pass"):
-        policy.begin_pass()
-    if getattr(policy, "surveys", False):
-        policy.survey(Blocks())
+    asked = complete(policy)
+    if i:
+        asked.end_pass()
+    asked.begin_pass()
+    if asked.surveys:
+        asked.survey(Blocks())
     return policy
 
 
 def steps(policy, granularity, start=0, stop=120):
     """What the policy says of a stretch of the stream, with the loader's part played: only survivors are judged."""
-    said = []
+    said, asked = [], complete(policy)
     for i in range(start, stop):
         border(policy, i)
         candidates, losses = block(i, granularity=granularity)
         screened = checked(policy.screen(candidates), len(candidates), policy, "screen")
         keep = np.flatnonzero(screened)
         judged = policy.judge(candidates.take(keep), losses[keep]) if keep.size else np.zeros(0, np.float32)
-        said.append(
-            (
-                screened.tolist(),
-                judged.tolist(),
-                getattr(policy, "stage", None),
-                getattr(policy, "loss_threshold", None),
-            )
-        )
+        said.append((screened.tolist(), judged.tolist(), asked.stage, asked.loss_threshold))
     return said

@@ -67,7 +67,7 @@ def train(
     """
     start = perf_counter()
     device, losses = next(model.parameters()).device, losses or class_losses
-    score = hasattr(policy, "survey") and getattr(policy, "survey_scores", True) if score is None else score
+    score = policy.survey is not None and policy.survey_scores if score is None else score
 
     def forward(batch):
         with autocast(recipe, device):

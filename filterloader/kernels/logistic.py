@@ -1,7 +1,8 @@
 """Compiled logistic regression: gradient steps that touch only the words at hand.
 
-The weights are stored over one common scale, ``w = scale * stored``: the shrinking of all of them, which L2 asks of every step,
-is then one multiplication. Everything that is not per word lives in one float64 vector, ``state``, at the places named below.
+The weights are stored over one common scale, ``w = scale * stored``: the shrinking of all of them, which L2 asks of
+every step, is then one multiplication. Everything that is not per word lives in one float64 vector, ``state``, at the
+places named below.
 """
 
 import math
@@ -61,8 +62,8 @@ def shrink(stored, state, factor):
 
 @njit(cache=True, error_model="numpy")
 def learn(stored, state, ids, offsets, values, y, weight, group):
-    """One gradient step for each ``group`` of rows, in order (``weight`` and ``values`` may be empty: ones); returns what
-    ``find_bad`` finds."""
+    """One gradient step for each ``group`` of rows, in order (``weight`` and ``values`` may be empty: ones); returns
+    what ``find_bad`` finds."""
     bad = find_bad(ids, offsets, stored.size, y, weight)
     if bad:
         return bad

@@ -93,7 +93,7 @@ def forget(table, state):
 
 @njit(cache=True, error_model="numpy")
 def span(low, high):
-    """How many factors between ``low`` and ``high`` may be multiplied, and two such products divided, within float64."""
+    """How many factors between ``low`` and ``high`` may be multiplied, and two such products divided, in float64."""
     bottom, top = math.frexp(low)[1] - 1, math.frexp(high)[1]
     return 1000 // max(1, top, -bottom, top - bottom)
 
@@ -196,7 +196,7 @@ def move(state, c, old, new):
 
 @njit(cache=True, error_model="numpy")
 def sift(table, state, frequent, c):
-    """Set what is rare in class c by the rows seen, and move the frequent words that no longer are to the power sums."""
+    """Set what is rare in class c by the rows seen; frequent words that no longer are move to the power sums."""
     state[SIFTED + c] = state[COUNT + c] + state[ALPHA]
     state[CUT + c] = RARE * state[SIFTED + c]
     kept = 0

@@ -1,4 +1,4 @@
-"""Kernels of the proxy model: mean embeddings of words and pairs of words, stochastic gradient steps, greedy k-centres."""
+"""Kernels of the proxy model: mean embeddings of words and pairs of words, gradient steps, greedy k-centres."""
 
 import math
 
@@ -10,7 +10,7 @@ STEP = 116_003_821  # spreads pairs of words over their table
 
 @njit(cache=True)
 def embed_row(ids, words, pairs, out):
-    """The mean of the rows of these words, and of each two neighbours (hashed) where ``pairs`` has rows; returns how many."""
+    """The mean of these words' rows, and of each two neighbours' (hashed) where ``pairs`` has any; returns how many."""
     out[:] = 0.0
     count = ids.size
     for j in range(ids.size):
@@ -38,8 +38,9 @@ def embed(ids, offsets, words, pairs, out):
 
 @njit(cache=True)
 def learn(ids, offsets, classes, order, words, pairs, heads, rates):
-    """One pass of gradient descent on the cross entropy, a row a step, in ``order``; the rate goes evenly from ``rates[0]`` to
-    ``rates[1]``. Returns which rows were right just before they were learnt (a tie is the first class's)."""
+    """One pass of gradient descent on the cross entropy, a row a step, in ``order``; the rate goes evenly from
+    ``rates[0]`` to ``rates[1]``. Returns which rows were right just before they were learnt (a tie is the first
+    class's)."""
     right = np.zeros(order.size, np.bool_)
     mean, pull = np.zeros(words.shape[1]), np.zeros(words.shape[1])
     odds = np.zeros(heads.shape[0])
@@ -80,8 +81,8 @@ def learn(ids, offsets, classes, order, words, pairs, heads, rates):
 
 @njit(cache=True)
 def farthest_first(points, k):
-    """``k`` different rows of ``points``: the first, then always the one farthest from its nearest chosen one (a tie is the
-    first's)."""
+    """``k`` different rows of ``points``: the first, then always the one farthest from its nearest chosen one (a tie is
+    the first's)."""
     chosen = np.empty(k, np.int64)
     nearest = np.full(points.shape[0], np.inf)
     centre = 0

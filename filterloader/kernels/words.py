@@ -1,16 +1,14 @@
 """Kernels over UTF-8: find the words of ragged texts and hash them, without decoding a string.
 
-A word is hashed by 32-bit FNV-1a over its bytes, then mixed. All arithmetic is int64 and stays below 2**63, so nothing wraps.
+A word is hashed by 32-bit FNV-1a over its bytes, then mixed. All arithmetic is int64 and stays below 2**63, so nothing
+wraps.
 """
 
 import numpy as np
 from numba import njit
 
-SEPARATOR, LETTER, ALONE = (
-    0,
-    1,
-    2,
-)  # what a character is; for ASCII letters and digits the table holds their lower case instead
+# What a character is; for ASCII letters and digits the table holds their lower case instead.
+SEPARATOR, LETTER, ALONE = 0, 1, 2
 SEED, PRIME, LOW = 0x811C9DC5, 0x01000193, 0xFFFFFFFF
 
 
@@ -54,7 +52,7 @@ def character(values, at, stop, table):
 
 @njit(cache=True)
 def scan(values, start, stop, table, raw, at):
-    """Write the hash of each word of one text to ``raw[at:]``; returns where they end. One more place is scribbled on."""
+    """Write the hash of each word of one text to ``raw[at:]``; returns where they end. It spoils one place more."""
     h, inside, j = SEED, 0, start
     while j < stop:
         byte = np.int64(values[j])
@@ -94,8 +92,10 @@ def neighbours(raw, start, stop):
 
 @njit(cache=True)
 def hash_words(values, offsets, more, more_offsets, labels, table, mask, bigrams):
-    """Words of each row as ids in ``[0, mask]`` and their offsets: those of the text, then those of the second (``more_offsets``
-    may be empty: no second column); after the words of a text its bigrams, where wanted. ``labels`` (may be empty) are crossed.
+    """Words of each row as ids in ``[0, mask]`` and their offsets: those of the text, then those of the second.
+
+    ``more_offsets`` may be empty: no second column. After the words of a text come its bigrams, where wanted.
+    ``labels`` (may be empty) are crossed.
     """
     n, pair = offsets.size - 1, more_offsets.size > 0
     most = n + (offsets[n] - offsets[0]) // 2  # two words need a byte between them or a character of three bytes

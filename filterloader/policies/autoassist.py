@@ -1,71 +1,92 @@
-"""AutoAssist: a logistic assistant guesses which examples are worth a forward pass, and lets a share of the others through."""
+"""AutoAssist: a logistic assistant guesses what is worth a forward pass, and lets a share of the rest through."""
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 import numpy as np
 
 from filterloader.data.candidates import Bag, Candidates
-from filterloader.data.checks import check_same, paste, real, share, whole
-from filterloader.policies.base import everything
+from filterloader.data.checks import choice, real, share
+from filterloader.policies.base import everything, words_of
+from filterloader.policies.parts.seeded import Seeded
+from filterloader.policies.parts.state import array, generator, scalar
+from filterloader.predictors.inputs import width_of
 from filterloader.predictors.logistic import LogisticRegression
 
 WARMUPS = ("text", "paper")
 _CLASSES = 4096  # weights for labels; classes beyond them share
 _LOSS_MEMORY, _CONFIDENCE_MEMORY = 0.75, 0.95
-_SETTINGS = ("gamma", "warmup", "lr", "l2")
 
 
-class AutoAssist:
-    """Forward with probability ``floor + (1 - floor) * P(high loss)`` (Zhang, Yu, Dhillon 2019, "AutoAssist: A Framework to
-    Accelerate Training of Deep Neural Networks", NeurIPS 32; arXiv 1905.03381).
+class AutoAssist(Seeded):
+    """Forward with probability ``floor + (1 - floor) * P(high loss)``, as an online logistic regression guesses it.
 
-    The assistant is a logistic regression on how often each word occurs, with a weight for each label: ``P = sigmoid(w·x +
-    u[y])``. Every report of ``B`` losses is one gradient step of ``lr / B`` with target ``loss > running mean``, the running
-    mean being ``S / n`` after ``S <- .75 S + .25 * sum(losses)`` and ``n <- .75 n + .25 B``. It learns from nothing but what
-    was forwarded, and never skips a backward pass.
+    The assistant reads how often each word occurs and has a weight for each label: ``P = sigmoid(w·x + u[y])``. Every
+    report of ``B`` losses is one gradient step of ``lr / B`` with target ``loss > running mean``, the running mean
+    being ``S / n`` after ``S <- .75 S + .25 * sum(losses)`` and ``n <- .75 n + .25 B``. It learns from what was
+    forwarded, and skips no backward pass. A scalar report credits every example with the mean of its batch, and the
+    target is then the same for all of them.
 
-    gamma: the share that is let through whatever the assistant says: .5 for text, .3 for images in the source. warmup:
-    ``"text"``, the authors' variant for translation: the first pass keeps everything (so one pass alone skips nothing; one without a
-    report does not count), then
-    ``floor = max(gamma, 1 - confidence)``, the confidence being a running mean of how often the assistant was right before it
-    learnt: ``c <- .95 c + .05 * accuracy`` a report, from 0. ``"paper"``, the algorithm of the paper: ``floor = gamma`` from the
-    start. lr, l2: of the assistant; a step moves the weight of a word by at most ``lr`` times its mean count in the batch, so
-    that by the defaults it learns over thousands of reports (the authors' code for translation takes ``lr=1.0``). seed: of the private random state; None takes
-    the loader's.
+    Left open by the source, and chosen here: the running mean counts the report that is held against it (as in the
+    authors' code); weights begin at 0; there is no bias but ``u``. Where there is no class label, the words alone
+    decide.
 
-    Left open by the source, and chosen here: the running mean counts the report that is held against it (as in the authors'
-    code); weights begin at 0; there is no bias but ``u``. Where candidates have no class label, a batch for one, the words
-    alone decide. A scalar report credits every example with the mean of its batch, and the target is then the same for all of them.
+    Args:
+        gamma (float): share let through whatever the assistant says, in [0, 1]: .5, the default, for text; .3 for
+            images.
+        warmup (str): ``"text"``, the default and the authors' variant for translation: the first pass that brings a
+            report keeps everything, then ``floor = max(gamma, 1 - confidence)``, with ``c <- .95 c + .05 * accuracy`` a
+            report, from 0, of how often the assistant was right before it learnt. ``"paper"``: ``floor = gamma`` from
+            the start.
+        lr (float): of the assistant, above 0; .01 by default, which learns over thousands of reports (for translation:
+            1.0).
+        l2 (float): of the assistant, at least 0 and ``lr * l2`` below 1; 1e-3 by default.
+        seed (int): of the private random state; None, the default, takes the loader's.
 
-    Raises ValueError where rows hold no words.
+    Raises:
+        ValueError: where rows hold no words.
+
+    Example:
+        >>> from filterloader import AutoAssist, FilteringDataLoader
+        >>> rows = [{"input_ids": [i % 7, 3], "label": i % 2} for i in range(100)]
+        >>> loader = FilteringDataLoader(rows, batch_size=10, policy=AutoAssist(gamma=0.3, warmup="paper", seed=0))
+        >>> 4 <= sum(1 for batch in loader) <= 9
+        True
+
+    Source:
+        Zhang, Yu and Dhillon 2019, "AutoAssist: A Framework to Accelerate Training of Deep Neural Networks", NeurIPS
+        32, arXiv 1905.03381.
     """
 
-    gates_forward = True
     gates_backward = False
-    needs_words = True
     features = "tokens"  # the label has weights of its own
+    stages = ("warm-up", "filter")
+    _settings = ("gamma", "warmup", "lr", "l2")
+    _reads_itself = ("assistant",)
+    _remembers: ClassVar = {
+        "_rng": generator,
+        "_passes": scalar(int),
+        "_reported": scalar(bool),
+        "_losses": array(float, 2),
+        "_confidence": scalar(float),
+        "_screened": array(np.int64, 2),
+    }
 
     def __init__(
         self, *, gamma: float = 0.5, warmup: str = "text", lr: float = 0.01, l2: float = 1e-3, seed: int | None = None
     ):
-        self.gamma = share("gamma", gamma)
-        if warmup not in WARMUPS:
-            raise ValueError(f"warmup must be one of {', '.join(map(repr, WARMUPS))}, got {warmup!r}")
-        self.warmup = warmup
-        self.lr, self.l2 = real("lr", lr), real("l2", l2)
-        if not (self.lr > 0 and self.l2 >= 0 and self.lr * self.l2 < 1):
-            raise ValueError(f"lr must be above 0, l2 at least 0 and lr * l2 below 1, got lr={lr!r}, l2={l2!r}")
-        self.seed = None if seed is None else whole("seed", seed, low=0)
-        self._rng = np.random.default_rng(self.seed)
+        super().__init__(seed)
+        self.gamma, self.warmup = share("gamma", gamma), choice("warmup", warmup, WARMUPS)
+        self.lr, self.l2 = real("lr", lr, above=0), real("l2", l2, least=0)
+        if self.lr * self.l2 >= 1:
+            raise ValueError(f"lr * l2 must be below 1, or a step overshoots; got lr={lr!r}, l2={l2!r}")
         self._assistant: LogisticRegression | None = None
         self._passes = 0  # before this one, of those that brought a report
         self._reported = False  # whether this one has
         self._losses = np.zeros(2)  # S and n
         self._confidence = 0.0
         self._screened = np.zeros(2, np.int64)  # asked, accepted
-
-    def __repr__(self) -> str:
-        return paste(self, *_SETTINGS, "seed")
 
     @property
     def stage(self) -> str:
@@ -82,10 +103,6 @@ class AutoAssist:
         if self.stage == "warm-up":
             return 1.0
         return self.gamma if self.warmup == "paper" else max(self.gamma, 1.0 - self._confidence)
-
-    def bind(self, seed: int) -> None:
-        if self.seed is None:
-            self._rng = np.random.default_rng(seed)
 
     def begin_pass(self) -> None:
         self._passes += self._reported
@@ -122,8 +139,8 @@ class AutoAssist:
         return LogisticRegression(n_features, lr=self.lr, l2=self.l2, fit_intercept=False, step="call")
 
     def scalars(self) -> dict[str, float]:
-        """For the ledger. confidence: running share of right guesses. acceptance: share of all candidates let through so far.
-        floor: see the class."""
+        """For the ledger. confidence: running share of right guesses. acceptance: share of all candidates let through
+        so far. floor: see the class."""
         asked, accepted = self._screened.tolist()
         return {
             "confidence": self._confidence,
@@ -132,38 +149,24 @@ class AutoAssist:
         }
 
     def state_dict(self) -> dict:
-        return {
-            "settings": paste(self, *_SETTINGS),
-            "rng": self._rng.bit_generator.state,
-            "assistant": None if self._assistant is None else self._assistant.state_dict(),
-            "passes": self._passes,
-            "reported": self._reported,
-            "losses": self._losses.copy(),
-            "confidence": self._confidence,
-            "screened": self._screened.copy(),
-        }
+        return {**super().state_dict(), "assistant": None if self._assistant is None else self._assistant.state_dict()}
 
     def load_state_dict(self, state: dict) -> None:
-        check_same("settings", state["settings"], paste(self, *_SETTINGS))
-        saved, assistant = state["assistant"], None
-        if saved is not None:
-            assistant = self._fresh(int(saved["n_features"]))
-            assistant.load_state_dict(saved)
-        passes, reported, confidence = int(state["passes"]), bool(state["reported"]), float(state["confidence"])
-        losses, screened = np.array(state["losses"], float), np.array(state["screened"], np.int64)
-        self._rng.bit_generator.state = state["rng"]
-        self._assistant, self._losses, self._confidence, self._screened = assistant, losses, confidence, screened
-        self._passes, self._reported = passes, reported
+        values, assistant = self._read(state), None
+        if state["assistant"] is not None:
+            assistant = self._fresh(width_of(state["assistant"]))
+            assistant.load_state_dict(state["assistant"])
+        self._take(values)
+        self._assistant = assistant
+
+    @classmethod
+    def example(cls) -> AutoAssist:
+        return cls(lr=1.0, seed=1)
 
 
 def _words_and_label(candidates: Candidates) -> Bag:
     """The bag of each candidate with its label as one word more, past the others."""
-    bag = candidates.bag
-    if bag is None:
-        raise ValueError(
-            "AutoAssist reads the words of each example, and these rows hold none; give the loader tokenizer= and text=, or rows "
-            "with input_ids, or choose a policy that reads no words (AutoThreshold, FixedThreshold, Random)"
-        )
+    bag = words_of(candidates, "AutoAssist")
     if candidates.labels is None:
         return bag._replace(n_features=bag.n_features + _CLASSES)
     labels = bag.n_features + candidates.labels % _CLASSES

@@ -5,39 +5,46 @@ from __future__ import annotations
 import numpy as np
 
 from filterloader.data.candidates import Candidates
-from filterloader.data.checks import check_same, paste, real
-from filterloader.policies.base import everything
+from filterloader.data.checks import real
+from filterloader.policies.base import Policy
+from filterloader.policies.parts.state import Stateful
 
 
-class FixedThreshold:
-    """Train on what has a loss of at least ``threshold`` (paper, Table 3: swept over 0.1, 0.3, 0.5, 0.7; nats).
+class FixedThreshold(Stateful, Policy):
+    """Train on what has a loss of at least ``threshold``.
 
-    At example granularity single examples leave the mean that ``report`` returns, but the batch is still run: only a batch
-    with none left saves its backward pass. Give the loader a ``score_fn`` to have the kept ones refilled into dense batches.
+    At example granularity single examples leave the mean that ``report`` returns, but the batch is still run: only a
+    batch with none left saves its backward pass. Give the loader a ``score_fn`` to have the kept ones refilled into
+    dense batches.
+
+    Args:
+        threshold (float): a loss, in the unit of what is reported (nats for cross entropy).
+
+    Example:
+        >>> import torch
+        >>> from filterloader import FilteringDataLoader, FixedThreshold
+        >>> loader = FilteringDataLoader([{"input_ids": [1]}] * 4, batch_size=2, policy=FixedThreshold(0.5))
+        >>> [loader.hook.report(torch.tensor([0.3, loss])) for _, loss in zip(loader, (0.7, 0.1))]
+        [tensor(0.7000), None]
+
+    Source:
+        Ouyang et al. 2022, arXiv 2207.14386, Table 3 (swept over 0.1, 0.3, 0.5 and 0.7).
     """
 
     gates_forward = False
-    gates_backward = True
     needs_words = False
+    _settings = ("threshold",)
 
     def __init__(self, threshold: float):
         self.threshold = real("threshold", threshold)
-
-    def __repr__(self) -> str:
-        return paste(self, "threshold")
 
     @property
     def loss_threshold(self) -> float:
         return self.threshold
 
-    def screen(self, candidates: Candidates) -> np.ndarray:
-        return everything(candidates)
-
     def judge(self, candidates: Candidates, losses: np.ndarray) -> np.ndarray:
         return (losses >= self.threshold).astype(np.float32)
 
-    def state_dict(self) -> dict:
-        return {"threshold": self.threshold}
-
-    def load_state_dict(self, state: dict) -> None:
-        check_same("threshold", state["threshold"], self.threshold)
+    @classmethod
+    def example(cls) -> FixedThreshold:
+        return cls(0.5)

@@ -2,44 +2,45 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from filterloader.data.candidates import Candidates
-from filterloader.data.checks import check_same, paste, share, whole
-from filterloader.policies.base import everything
+from filterloader.data.checks import share
+from filterloader.policies.parts.seeded import Seeded
+from filterloader.policies.parts.state import generator
 
 
-class Random:
-    """Keep a random share of the stream (paper, Table 5: "random, same share skipped").
+class Random(Seeded):
+    """Keep a random share of the stream: the control that any filter has to beat.
 
-    keep: chance of each candidate, in (0, 1]. seed: of the private random state; None takes the loader's.
+    Args:
+        keep (float): chance of each candidate, in (0, 1].
+        seed (int): of the private random state; None, the default, takes the loader's.
+
+    Example:
+        >>> from filterloader import FilteringDataLoader, Random
+        >>> loader = FilteringDataLoader([{"input_ids": [1]}] * 1000, batch_size=10, policy=Random(0.3, seed=0))
+        >>> 250 < sum(len(batch["input_ids"]) for batch in loader) < 350
+        True
+
+    Source:
+        Ouyang et al. 2022, arXiv 2207.14386, Table 5 ("random, same share skipped").
     """
 
-    gates_forward = True
     gates_backward = False
     needs_words = False
+    _settings = ("keep",)
+    _remembers: ClassVar = {"_rng": generator}
 
     def __init__(self, keep: float, *, seed: int | None = None):
+        super().__init__(seed)
         self.keep = share("keep", keep, zero=False)
-        self.seed = None if seed is None else whole("seed", seed, low=0)
-        self._rng = np.random.default_rng(self.seed)
-
-    def __repr__(self) -> str:
-        return paste(self, "keep", "seed")
-
-    def bind(self, seed: int) -> None:
-        if self.seed is None:
-            self._rng = np.random.default_rng(seed)
 
     def screen(self, candidates: Candidates) -> np.ndarray:
         return (self._rng.random(len(candidates)) < self.keep).astype(np.float32)
 
-    def judge(self, candidates: Candidates, losses: np.ndarray) -> np.ndarray:
-        return everything(candidates)
-
-    def state_dict(self) -> dict:
-        return {"keep": self.keep, "rng": self._rng.bit_generator.state}
-
-    def load_state_dict(self, state: dict) -> None:
-        check_same("keep", state["keep"], self.keep)
-        self._rng.bit_generator.state = state["rng"]
+    @classmethod
+    def example(cls) -> Random:
+        return cls(0.4, seed=1)

@@ -2,40 +2,60 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from filterloader.data.candidates import Bag, Candidates
-from filterloader.data.checks import check_same, paste, share, truth, whole
-from filterloader.policies.base import everything
+from filterloader.data.checks import boolean, choice, integer, real, share
 from filterloader.policies.parts import selection
-from filterloader.predictors.linear_proxy import LinearProxy, check_lr, entropy, least_confidence
+from filterloader.policies.parts.seeded import Seeded
+from filterloader.policies.parts.state import PART, generator
+from filterloader.predictors.linear_proxy import LinearProxy, entropy, least_confidence
 
 SCORES = ("entropy", "least_confidence", "forgetting", "k_centres")
-_SETTINGS = ("keep", "score", "bigrams", "dim", "lr", "epochs")
 
 
-class SelectionViaProxy:
-    """Keep the share of the data set that a cheap proxy model finds hardest (Coleman et al. 2020).
+class SelectionViaProxy(Seeded):
+    """Keep the share of the data set that a cheap proxy model finds hardest.
 
-    Before the first pass a bag-of-words linear model (``LinearProxy``, on the CPU) learns the whole data set and scores it; what
-    it chooses is kept for the whole run. Its time is ``survey_s`` in the ledger. The data set needs class labels, and its
-    examples by index; its words (4 bytes each) are held in memory while the proxy learns.
+    Before the first pass a bag-of-words linear model (``LinearProxy``, on the CPU) learns the whole data set and scores
+    it; what it chooses is kept for the whole run. Its time is ``survey_s`` in the ledger. The data set needs class
+    labels, and its examples by index; its words (4 bytes each) are held in memory while the proxy learns. Chance
+    decides among equal scores.
 
-    keep: share of the data set, in (0, 1]. score: ``"entropy"`` or ``"least_confidence"`` of the proxy's probabilities;
-    ``"forgetting"``, how often an example went from right to wrong between the proxy's epochs, never right counting as
-    infinitely often; ``"k_centres"``, greedy k-centres over the mean word embeddings (its cost: ``selection.k_centres``). Chance
-    decides among equal scores. bigrams, dim, lr, epochs: of the proxy; a few thousand rows want a higher ``lr`` or more
-    ``epochs``. seed: of the proxy and of ties; None takes the loader's.
+    Args:
+        keep (float): share of the data set, in (0, 1].
+        score (str): ``"entropy"`` (default) or ``"least_confidence"`` of the proxy's probabilities; ``"forgetting"``:
+            how often an example went from right to wrong between the proxy's epochs, never right counting as infinitely
+            often; ``"k_centres"``: greedy k-centres over the mean word embeddings (its cost: ``selection.k_centres``).
+        bigrams (bool): two neighbouring words are a word too; True by default.
+        dim (int): width of the proxy's embeddings; 10 by default.
+        lr (float): of the proxy, above 0; .05 by default. A few thousand rows want a higher one, or more epochs.
+        epochs (int): of the proxy; 5 by default, at least 2 for ``"forgetting"``.
+        seed (int): of the proxy and of ties; None, the default, takes the loader's.
+
+    Example:
+        >>> from filterloader import FilteringDataLoader, SelectionViaProxy
+        >>> rows = [{"input_ids": [i % 2 + 1, 3], "label": i % 2} for i in range(20)]
+        >>> loader = FilteringDataLoader(rows, batch_size=5, policy=SelectionViaProxy(0.5, epochs=1, seed=0))
+        >>> len(list(loader))  # of 20 rows, 10
+        2
+
+    Source:
+        Coleman et al. 2020, "Selection via Proxy: Efficient Data Selection for Deep Learning", ICLR, arXiv 1906.11829.
     """
 
-    gates_forward = True
     gates_backward = False
-    needs_words = True
     needs_index = True
+    needs_labels = True
     granularities = ("example",)
     features = "tokens"  # the proxy is to find the label, so no word may tell it
     predicts_labels = True
     survey_scores = False
+    stages = ("warm-up", "filter")
+    _settings = ("keep", "score", "bigrams", "dim", "lr", "epochs")
+    _remembers: ClassVar = {"_rng": generator, "_selection": PART}
 
     def __init__(
         self,
@@ -48,17 +68,11 @@ class SelectionViaProxy:
         epochs: int = 5,
         seed: int | None = None,
     ):
-        if score not in SCORES:
-            raise ValueError(f"score={score!r} is not known; choose one of {', '.join(map(repr, SCORES))}")
-        self.keep, self.score, self.bigrams = share("keep", keep, zero=False), score, truth("bigrams", bigrams)
-        self.dim, self.lr = whole("dim", dim), check_lr(lr)
-        self.epochs = whole("epochs", epochs, low=2 if score == "forgetting" else 1)
-        self.seed = None if seed is None else whole("seed", seed, low=0)
-        self._rng = np.random.default_rng(self.seed)
+        super().__init__(seed)
+        self.keep, self.score = share("keep", keep, zero=False), choice("score", score, SCORES)
+        self.bigrams, self.dim, self.lr = boolean("bigrams", bigrams), integer("dim", dim), real("lr", lr, above=0)
+        self.epochs = integer("epochs", epochs, least=2 if score == "forgetting" else 1)
         self._selection = selection.Selection("SelectionViaProxy")
-
-    def __repr__(self) -> str:
-        return paste(self, *_SETTINGS, "seed")
 
     @property
     def surveys(self) -> bool:
@@ -68,14 +82,16 @@ class SelectionViaProxy:
     def stage(self) -> str:
         return "warm-up" if self.surveys else "filter"
 
-    def bind(self, seed: int) -> None:
-        if self.seed is None:
-            self._rng = np.random.default_rng(seed)
-
     def survey(self, blocks) -> None:
         words, labels = _everything_in(blocks)
-        proxy = LinearProxy(words.n_features, dim=self.dim, lr=self.lr, epochs=self.epochs, bigrams=self.bigrams,
-                            seed=int(self._rng.integers(2**62))).fit(words, labels)  # fmt: skip
+        proxy = LinearProxy(
+            words.n_features,
+            dim=self.dim,
+            lr=self.lr,
+            epochs=self.epochs,
+            bigrams=self.bigrams,
+            seed=int(self._rng.integers(2**62)),
+        ).fit(words, labels)
         if self.score == "k_centres":
             return self._selection.choose(selection.k_centres(proxy.transform(words), self.keep, self._rng), blocks)
         if self.score == "forgetting":
@@ -87,20 +103,9 @@ class SelectionViaProxy:
     def screen(self, candidates: Candidates) -> np.ndarray:
         return self._selection.weights(candidates)
 
-    def judge(self, candidates: Candidates, losses: np.ndarray) -> np.ndarray:
-        return everything(candidates)
-
-    def state_dict(self) -> dict:
-        return {
-            "settings": paste(self, *_SETTINGS),
-            "rng": self._rng.bit_generator.state,
-            "selection": self._selection.state_dict(),
-        }
-
-    def load_state_dict(self, state: dict) -> None:
-        check_same("settings", state["settings"], paste(self, *_SETTINGS))
-        self._rng.bit_generator.state = state["rng"]
-        self._selection.load_state_dict(state["selection"])
+    @classmethod
+    def example(cls) -> SelectionViaProxy:
+        return cls(0.4, epochs=1, seed=1)
 
 
 def _everything_in(blocks) -> tuple[Bag, np.ndarray]:
@@ -110,8 +115,8 @@ def _everything_in(blocks) -> tuple[Bag, np.ndarray]:
         if candidates.bag is None or candidates.labels is None:
             lacks = "no words" if candidates.bag is None else "no class label (one whole number)"
             raise ValueError(
-                f"SelectionViaProxy learns the label of a row from its words, and row {candidates.example_ids[0]} has {lacks}; give the "
-                "loader tokenizer= and text= (or rows with input_ids), and label="
+                f"SelectionViaProxy learns the label of a row from its words, and row {candidates.example_ids[0]} has "
+                f"{lacks}; give the loader tokenizer= and text= (or rows with input_ids), and label="
             )
         ids.append(candidates.bag.ids)
         lengths.append(np.diff(candidates.bag.offsets))

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from filterloader.data.candidates import Candidates
-from filterloader.policies.base import everything
+from filterloader.policies.base import Policy
+from filterloader.policies.parts.state import Stateful
 
 
-class TrainAll:
-    """Keep everything: the loader yields what a ``DataLoader`` would have yielded, batch for batch."""
+class TrainAll(Stateful, Policy):
+    """Keep everything: the loader yields what a ``DataLoader`` would have yielded, batch for batch.
+
+    Example:
+        >>> from filterloader import FilteringDataLoader, TrainAll
+        >>> loader = FilteringDataLoader([{"input_ids": [1, 2]}] * 10, batch_size=4, policy=TrainAll())
+        >>> [len(batch["input_ids"]) for batch in loader]
+        [4, 4, 2]
+    """
 
     gates_forward = False
     gates_backward = False
     needs_words = False
-
-    def __repr__(self) -> str:
-        return "TrainAll()"
-
-    def screen(self, candidates: Candidates) -> np.ndarray:
-        return everything(candidates)
-
-    def judge(self, candidates: Candidates, losses: np.ndarray) -> np.ndarray:
-        return everything(candidates)
-
-    def state_dict(self) -> dict:
-        return {}
-
-    def load_state_dict(self, state: dict) -> None:
-        pass

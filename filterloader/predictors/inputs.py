@@ -1,13 +1,15 @@
-"""Rows: what an online model is given, words and labels and weights and states, checked and as plain arrays."""
+"""Inputs: what an online model is given, words and labels and weights and states, checked and as plain arrays."""
 
 from __future__ import annotations
 
 import math
-from numbers import Integral, Real
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from filterloader.data.candidates import Bag
+from filterloader.data.checks import integer
 from filterloader.kernels import inputs as kernel
 
 NONE = np.empty(0)
@@ -17,8 +19,8 @@ INT32, INT64 = np.dtype(np.int32), np.dtype(np.int64)
 def read(X, model, n_features, *, counts=True):
     """X as int32 ids, int64 offsets and float64 counts (empty: ones, or of no interest as ``counts`` is False).
 
-    X: a ``Bag``, a pair ``(ids, offsets)``, a scipy sparse or a dense matrix ``[n, n_features]`` of counts. model: the name of
-    who asks. Raises ValueError; what ``kernels.inputs.find_bad`` finds is not looked for here.
+    X: a ``Bag``, a pair ``(ids, offsets)``, a scipy sparse or a dense matrix ``[n, n_features]`` of counts. model: the
+    name of who asks. Raises ValueError; what ``kernels.inputs.find_bad`` finds is not looked for here.
     """
     values = NONE
     if isinstance(X, tuple):
@@ -74,23 +76,43 @@ def probabilities(scores):
     return out
 
 
-def check_state(model, mine, state, *, free=()):
-    """Raise ValueError where ``state`` is not one that ``model``, whose own state is ``mine``, can go on with.
+def width(value: Any, name: str = "n_features") -> int:
+    """A number of features, checked."""
+    return integer(name, value, most=np.iinfo(np.int32).max)
+
+
+def width_of(state: Any) -> int:
+    """The number of features of a saved model; raises ValueError where ``state`` is none."""
+    if not isinstance(state, Mapping) or "n_features" not in state:
+        raise ValueError(f"this is no state of a predictor: {state!r:.60}; give what state_dict() returned")
+    return width(state["n_features"], "n_features of the state")
+
+
+def check_state(model: str, mine: dict, state: Any, *, free: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
+    """The arrays of ``state``; raises ValueError where it is none that ``model``, whose own state is ``mine``, can go
+    on with.
 
     free: arrays whose length may differ.
     """
+    if not isinstance(state, Mapping):
+        raise ValueError(f"this is no state of a {model}: {state!r:.60}; give what state_dict() returned")
+    arrays = {}
     for name, value in mine.items():
         if name not in state:
             raise ValueError(f"state lacks {name!r}; give what state_dict() of a {model} returned")
         if not isinstance(value, np.ndarray):
-            given, own, same = state[name], value, state[name] == value
+            given, own, same = state[name], value, type(state[name]) is type(value) and state[name] == value
         else:
-            given, own = f"shape {np.shape(state[name])}", f"shape {value.shape}"
-            same = name in free or given == own
+            arrays[name] = found = np.asarray(state[name])
+            given, own = f"shape {found.shape}", f"shape {value.shape}"
+            same = found.ndim == value.ndim and (name in free or found.shape == value.shape)
+            if found.dtype.kind != value.dtype.kind:
+                given, own, same = f"dtype {found.dtype}", f"dtype {value.dtype}", False
         if not same:
             raise ValueError(
-                f"state has {name}={given!r}, this {model} has {own!r}; build it with the settings of the state"
+                f"state has {name}={given!r:.80}, this {model} has {own!r}; build it with the settings of the state"
             )
+    return arrays
 
 
 def indices(name, array, dtype):
@@ -119,28 +141,3 @@ def vector(name, array, n):
     if array.dtype.kind not in "biuf" and n:
         raise ValueError(f"{name} has dtype {array.dtype}, first {array[0]!r}; give bool, int or float")
     return np.ascontiguousarray(array, np.float64)
-
-
-def integer(name, value):
-    """``value`` as an int that numbers features; TypeError or ValueError."""
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"{name} is {value!r}; give an integer")
-    if not 1 <= value <= np.iinfo(np.int32).max:
-        raise ValueError(f"{name} is {value}; allowed is 1 to {np.iinfo(np.int32).max}")
-    return int(value)
-
-
-def real(name, value, least):
-    """``value`` as a finite float of at least ``least``; TypeError or ValueError."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name} is {value!r}; give a number")
-    if not least <= value < math.inf:
-        raise ValueError(f"{name} is {value}; allowed is a finite number, at least {least}")
-    return float(value)
-
-
-def flag(name, value):
-    """``value`` as a bool; TypeError."""
-    if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} is {value!r}; give True or False")
-    return bool(value)

@@ -7,38 +7,61 @@ from typing import Any
 import numpy as np
 
 from filterloader.data.candidates import Bag
-from filterloader.data.checks import paste, real, whole
+from filterloader.data.checks import boolean, integer, pasteable_repr, real
 from filterloader.kernels import proxy as kernel
 
 
 class LinearProxy:
-    """A softmax over the mean of the words' embeddings, after fastText (Joulin et al. 2017, §2): plain stochastic gradient
-    descent, one row a step in random order, the rate falling evenly to 0 over all epochs. One core, no GPU.
+    """A softmax over the mean of the words' embeddings, by plain gradient descent, one row a step.
 
-    n_features: number of words. dim: width of the embeddings. lr: first learning rate. epochs: passes over the rows. bigrams:
-    two neighbouring words are a word too, hashed into ``buckets``. seed: of first embeddings and order.
+    The rate falls evenly to 0. One core, no GPU. Rates that suit a hundred thousand rows leave a few thousand hardly
+    learnt: raise ``lr`` or ``epochs`` there.
 
-    Rates that suit a hundred thousand rows leave a few thousand hardly learnt: raise ``lr`` or ``epochs`` there.
+    Args:
+        n_features (int): number of words.
+        dim (int): width of the embeddings; 10 by default.
+        lr (float): first learning rate, above 0; .05 by default.
+        epochs (int): passes over the rows, each in a random order; 5 by default.
+        bigrams (bool): two neighbouring words are a word too, hashed into ``buckets``; True by default.
+        buckets (int): 2**18 by default.
+        seed (int): of first embeddings and order; 0 by default.
 
-    Attributes, once fitted: ``classes`` int64 ``[C]``, the labels in order; ``forgetting`` float64 ``[n]``: how often each row
-    of ``fit`` went from right to wrong from one epoch to the next, as seen just before learning it; infinite where it was never
-    right (Toneva et al. 2019; Coleman et al. 2020).
+    Attributes:
+        classes (int64 ``[C]``): once fitted, the labels in order.
+        forgetting (float64 ``[n]``): once fitted, how often each row of ``fit`` went from right to wrong from one epoch
+            to the next, as seen just before learning it; infinite where it was never right.
+
+    Example:
+        >>> import numpy as np
+        >>> from filterloader import LinearProxy
+        >>> words, offsets = np.array([0, 1] * 50, np.int32), np.arange(101)  # a hundred rows of one word
+        >>> LinearProxy(2, lr=1.0).fit((words, offsets), words).predict((words[:2], offsets[:3]))
+        array([0, 1], dtype=int32)
+
+    Source:
+        Joulin et al. 2017, arXiv 1607.01759, §2 (fastText); Toneva et al. 2019, arXiv 1812.05159, for ``forgetting``.
     """
 
-    def __init__(self, n_features: int, *, dim: int = 10, lr: float = 0.05, epochs: int = 5, bigrams: bool = True, buckets: int = 2**18,
-                 seed: int = 0):  # fmt: skip
-        self.n_features, self.dim, self.epochs = (
-            whole("n_features", n_features),
-            whole("dim", dim),
-            whole("epochs", epochs),
-        )
-        self.lr = check_lr(lr)
-        self.bigrams, self.buckets, self.seed = bool(bigrams), whole("buckets", buckets), whole("seed", seed, low=0)
+    def __init__(
+        self,
+        n_features: int,
+        *,
+        dim: int = 10,
+        lr: float = 0.05,
+        epochs: int = 5,
+        bigrams: bool = True,
+        buckets: int = 2**18,
+        seed: int = 0,
+    ):
+        self.n_features, self.dim = integer("n_features", n_features), integer("dim", dim)
+        self.lr, self.epochs = real("lr", lr, above=0), integer("epochs", epochs)
+        self.bigrams, self.buckets = boolean("bigrams", bigrams), integer("buckets", buckets)
+        self.seed = integer("seed", seed, least=0)
         self.classes: np.ndarray | None = None
         self.forgetting: np.ndarray | None = None
 
     def __repr__(self) -> str:
-        return paste(self, "n_features", "dim", "lr", "epochs", "bigrams", "buckets", "seed")
+        return pasteable_repr(self, "n_features", "dim", "lr", "epochs", "bigrams", "buckets", "seed")
 
     def fit(self, X: Bag | tuple[np.ndarray, np.ndarray], y: np.ndarray) -> LinearProxy:
         """Learn from nothing. X: a ``Bag`` or a pair ``(ids, offsets)`` of ``n`` rows. y: whole numbers ``[n]``.
@@ -59,16 +82,8 @@ class LinearProxy:
         self.forgetting, was_right, ever = np.zeros(y.size), np.zeros(y.size, bool), np.zeros(y.size, bool)
         rates = self.lr * (1 - np.arange(self.epochs + 1) / self.epochs)
         for epoch in range(self.epochs):
-            right = kernel.learn(
-                ids,
-                offsets,
-                classes,
-                rng.permutation(y.size),
-                self._words,
-                self._pairs,
-                self._heads,
-                rates[epoch : epoch + 2],
-            )
+            order, tables = rng.permutation(y.size), (self._words, self._pairs, self._heads)
+            right = kernel.learn(ids, offsets, classes, order, *tables, rates[epoch : epoch + 2])
             self.forgetting += was_right & ~right
             was_right, ever = right, ever | right
         self.forgetting[~ever] = np.inf
@@ -100,7 +115,8 @@ class LinearProxy:
         ids, offsets = np.ascontiguousarray(X[0]), np.ascontiguousarray(X[1], np.int64)
         if ids.size and not (ids.dtype.kind in "iu" and ids.min() >= 0 and ids.max() < self.n_features):
             raise ValueError(
-                f"ids must be whole numbers from 0 to {self.n_features - 1}, got {ids.min()} to {ids.max()} ({ids.dtype})"
+                f"ids must be whole numbers from 0 to {self.n_features - 1}, got {ids.min()} to {ids.max()} "
+                f"({ids.dtype})"
             )
         if not offsets.size or offsets[0] or offsets[-1] != ids.size or (np.diff(offsets) < 0).any():
             raise ValueError(f"offsets must rise from 0 to the number of ids, {ids.size}, got {offsets!r:.80}")
@@ -115,9 +131,3 @@ def entropy(proba: np.ndarray) -> np.ndarray:
 def least_confidence(proba: np.ndarray) -> np.ndarray:
     """One less the highest probability of each row, float64 ``[n]``. proba: ``[n, C]``."""
     return 1 - proba.max(axis=1)
-
-
-def check_lr(lr: Any) -> float:
-    if real("lr", lr) <= 0:
-        raise ValueError(f"lr must be above 0, got {lr!r}")
-    return float(lr)

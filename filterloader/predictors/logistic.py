@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from filterloader.data.checks import boolean, choice, real
 from filterloader.kernels import logistic as kernel
 from filterloader.predictors import inputs as rows
 
@@ -13,29 +14,53 @@ _SETTINGS = ("n_features", "lr", "l2", "fit_intercept", "step")
 
 
 class LogisticRegression:
-    """Logistic regression for classes 0 and 1, learnt by plain stochastic gradient descent from weights of 0.
+    """Logistic regression for classes 0 and 1, learnt online by plain stochastic gradient descent from weights of 0.
 
-    A step over ``n`` rows is ``w <- w - lr/n * (sum of weight * (p - y) * x + l2 * w)``, the intercept likewise but without
-    ``l2``. It costs only the words in those rows, however wide the feature space.
+    A step over ``n`` rows is ``w <- w - lr/n * (sum of weight * (p - y) * x + l2 * w)``, the intercept likewise but
+    without ``l2``. It costs only the words in those rows, however wide the feature space.
 
-    n_features: width of the feature space. lr: length of a step, above 0. l2: strength of the pull to 0, ``lr * l2`` below 1.
-    fit_intercept: learn one. step: ``"row"`` takes a step a row, so that n rows at once are n calls with one, as
-    ``sklearn.linear_model.SGDClassifier(loss="log_loss", learning_rate="constant", shuffle=False)`` does; ``"call"`` takes
-    one step over all the rows of a call, as AutoAssist's assistant does (Zhang et al. 2019).
+    Args:
+        n_features (int): width of the feature space, 1 to 2**31 - 1.
+        lr (float): length of a step, above 0; .01 by default.
+        l2 (float): strength of the pull to 0, at least 0 and ``lr * l2`` below 1; 1e-3 by default.
+        fit_intercept (bool): learn one; True by default.
+        step (str): ``"row"`` (default) takes a step a row, so that n rows at once are n calls with one; ``"call"``
+            takes one step over all the rows of a call, as AutoAssist's assistant does.
 
-    Attributes: ``coef_`` (float64 ``[n_features]``, a copy) and ``intercept_``. Raises TypeError or ValueError for settings
-    that do not fit.
+    Attributes:
+        coef_ (float64 ``[n_features]``): the weights, a copy.
+        intercept_ (float): the intercept.
+
+    Raises:
+        ValueError: for settings that do not fit.
+
+    Example:
+        >>> import numpy as np
+        >>> from filterloader import LogisticRegression
+        >>> words, offsets = np.array([0, 1, 0, 2], np.int32), np.array([0, 2, 4])  # two rows of two words
+        >>> model = LogisticRegression(3, lr=1.0).partial_fit((words, offsets), [1, 0])
+        >>> model.predict((words, offsets))
+        array([1, 0])
+
+    Source:
+        ``sklearn.linear_model.SGDClassifier(loss="log_loss", learning_rate="constant", shuffle=False)`` for
+        ``step="row"``; Zhang et al. 2019, arXiv 1905.03381, for ``step="call"``.
     """
 
-    def __init__(self, n_features, *, lr=0.01, l2=1e-3, fit_intercept=True, step="row"):
-        self.n_features = rows.integer("n_features", n_features)
-        self.lr, self.l2 = rows.real("lr", lr, 1e-10), rows.real("l2", l2, 0.0)
+    def __init__(
+        self,
+        n_features: int,
+        *,
+        lr: float = 0.01,
+        l2: float = 1e-3,
+        fit_intercept: bool = True,
+        step: str = "row",
+    ):
+        self.n_features = rows.width(n_features)
+        self.lr, self.l2 = real("lr", lr, least=1e-10), real("l2", l2, least=0)
         if self.lr * self.l2 >= 1.0:
             raise ValueError(f"lr * l2 is {self.lr * self.l2:g}, one step would overshoot 0; it must be below 1")
-        self.fit_intercept = rows.flag("fit_intercept", fit_intercept)
-        if step not in STEPS:
-            raise ValueError(f"step is {step!r}; give 'row' or 'call'")
-        self.step = step
+        self.fit_intercept, self.step = boolean("fit_intercept", fit_intercept), choice("step", step, STEPS)
         self._stored = np.zeros(self.n_features)
         self._state = np.zeros(kernel.LAST + 1)
         self._state[kernel.LR], self._state[kernel.L2] = self.lr, self.l2
@@ -56,8 +81,8 @@ class LogisticRegression:
     def partial_fit(self, X, y, sample_weight=None):
         """Learn the rows of ``X`` in order.
 
-        X: a ``Bag``, a pair ``(ids, offsets)``, a scipy sparse or a dense matrix ``[n, n_features]`` of counts.
-        y: 0 or 1, ``[n]``. sample_weight: finite, not negative, ``[n]``; it scales a row's pull, not ``l2``. Raises ValueError,
+        X: a ``Bag``, a pair ``(ids, offsets)``, a scipy sparse or a dense matrix ``[n, n_features]`` of counts. y: 0 or
+        1, ``[n]``. sample_weight: finite, not negative, ``[n]``; it scales a row's pull, not ``l2``. Raises ValueError,
         having learnt nothing.
         """
         ids, offsets, values = self._rows(X)
@@ -97,9 +122,8 @@ class LogisticRegression:
 
     def load_state_dict(self, state):
         """Continue as the instance that gave ``state``; ValueError where its class, version or settings differ."""
-        rows.check_state(type(self).__name__, self.state_dict(), state)
-        self._stored[:] = state["stored"]
-        self._state[:] = state["scalars"]
+        arrays = rows.check_state(type(self).__name__, self.state_dict(), state)
+        self._stored[:], self._state[:] = arrays["stored"], arrays["scalars"]
 
     def _rows(self, X):
         return rows.read(X, type(self).__name__, self.n_features)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from filterloader.data.checks import boolean, real
 from filterloader.kernels import naive_bayes as kernel
 from filterloader.predictors import inputs as rows
 
 VERSION = 1
+_SETTINGS = ("n_features", "alpha", "fit_prior", "half_life", "calibrate")
 
 
 class _NaiveBayes:
@@ -17,11 +19,10 @@ class _NaiveBayes:
     _columns = 2  # of the table
 
     def __init__(self, n_features, alpha=1.0, *, fit_prior=True, half_life=None, calibrate=False):
-        self.n_features = rows.integer("n_features", n_features)
-        self.alpha = rows.real("alpha", alpha, 1e-10)
-        self.fit_prior = rows.flag("fit_prior", fit_prior)
-        self.half_life = None if half_life is None else rows.real("half_life", half_life, 1e-10)
-        self.calibrate = rows.flag("calibrate", calibrate)
+        self.n_features = rows.width(n_features)
+        self.alpha = real("alpha", alpha, least=1e-10)
+        self.fit_prior, self.calibrate = boolean("fit_prior", fit_prior), boolean("calibrate", calibrate)
+        self.half_life = None if half_life is None else real("half_life", half_life, least=1e-10)
         self._table = _aligned(self.n_features, self._columns)
         self._state = np.zeros(kernel.LAST + 1)
         self._state[kernel.ALPHA] = self.alpha
@@ -30,7 +31,7 @@ class _NaiveBayes:
         self._state[kernel.CALIBRATE] = self.calibrate
 
     def __repr__(self):
-        settings = ", ".join(f"{name}={value!r}" for name, value in self._settings().items() if name != "n_features")
+        settings = ", ".join(f"{name}={getattr(self, name)!r}" for name in _SETTINGS[1:])
         return f"{type(self).__name__}({self.n_features}, {settings})"
 
     def partial_fit(self, X, y, sample_weight=None):
@@ -69,40 +70,55 @@ class _NaiveBayes:
 
     def state_dict(self):
         """Settings, to check, and copies of all that was learnt: a flat dict of numbers and arrays."""
-        return {"class": type(self).__name__, "version": VERSION, **self._settings()} | {
-            "counts": self._table[:, :2].copy(),
-            "scalars": self._state.copy(),
-        }
+        settings = {name: getattr(self, name) for name in _SETTINGS}
+        learnt = {"counts": self._table[:, :2].copy(), "scalars": self._state.copy()}
+        return {"class": type(self).__name__, "version": VERSION, **settings, **learnt}
 
     def load_state_dict(self, state):
         """Continue as the instance that gave ``state``; ValueError where its class, version or settings differ."""
-        rows.check_state(type(self).__name__, self.state_dict(), state, free=("frequent",))
-        self._table[:, :2] = state["counts"]
-        self._table[:, 2:] = 0.0
-        self._state[:] = state["scalars"]
+        self._bring_back(rows.check_state(type(self).__name__, self.state_dict(), state, free=("frequent",)))
+
+    def _bring_back(self, arrays):
+        self._table[:, :2], self._table[:, 2:] = arrays["counts"], 0.0
+        self._state[:] = arrays["scalars"]
 
     def __getstate__(self):
         return self.state_dict()
 
     def __setstate__(self, state):
-        self.__init__(**{name: state[name] for name in ("n_features", "alpha", "fit_prior", "half_life", "calibrate")})
+        self.__init__(**{name: state[name] for name in _SETTINGS})
         self.load_state_dict(state)
-
-    def _settings(self):
-        names = ("n_features", "alpha", "fit_prior", "half_life", "calibrate")
-        return {name: getattr(self, name) for name in names}
 
     def _rows(self, X):
         return rows.read(X, type(self).__name__, self.n_features, counts=self._counts)
 
 
 class BernoulliNB(_NaiveBayes):
-    """Naive Bayes on which words are present: ``sklearn.naive_bayes.BernoulliNB(binarize=0.0)`` for classes 0 and 1.
+    """Naive Bayes on which words are present, for classes 0 and 1, learnt online.
 
-    n_features: width of the feature space. alpha: additive smoothing. fit_prior: learn P(y), else both are 1/2.
-    half_life: every ``half_life / 4`` examples (rounded, at least 1) all counts shrink by ``2**-0.25``; None: never.
-    calibrate: pass scores through a logistic learnt on the scores of rows not yet learnt (Platt 1999, online), so that
-    probabilities mean what they say; it forgets over about 1000 examples.
+    Args:
+        n_features (int): width of the feature space, 1 to 2**31 - 1.
+        alpha (float): additive smoothing, above 0; 1.0 by default.
+        fit_prior (bool): learn P(y), else both are 1/2; True by default.
+        half_life (float): every ``half_life / 4`` examples (rounded, at least 1) all counts shrink by ``2**-0.25``;
+            None, the default: never.
+        calibrate (bool): pass scores through a logistic learnt on the scores of rows not yet learnt, so that
+            probabilities mean what they say; it forgets over about 1000 examples. False by default.
+
+    Raises:
+        ValueError: for settings that do not fit.
+
+    Example:
+        >>> import numpy as np
+        >>> from filterloader import BernoulliNB
+        >>> words, offsets = np.array([0, 1, 0, 2], np.int32), np.array([0, 2, 4])  # two rows of two words
+        >>> model = BernoulliNB(3).partial_fit((words, offsets), [1, 0])
+        >>> model.predict_proba((words, offsets)).round(2)
+        array([[0.2, 0.8],
+               [0.8, 0.2]])
+
+    Source:
+        ``sklearn.naive_bayes.BernoulliNB(binarize=0.0)``, which it equals; Platt 1999 for ``calibrate``, here online.
     """
 
     _counts = False
@@ -121,20 +137,39 @@ class BernoulliNB(_NaiveBayes):
     def state_dict(self):
         """Settings, to check, and copies of all that was learnt: a flat dict of numbers and arrays."""
         lengths = self._state[kernel.LENGTH : kernel.LENGTH + 2].astype(int)
-        return super().state_dict() | {"frequent": np.concatenate([f[:n] for f, n in zip(self._frequent, lengths)])}
+        return super().state_dict() | {
+            "frequent": np.concatenate([f[:n] for f, n in zip(self._frequent, lengths, strict=True)])
+        }
 
-    def load_state_dict(self, state):
-        """Continue as the instance that gave ``state``; ValueError where its class, version or settings differ."""
-        super().load_state_dict(state)
-        first, second = self._state[kernel.LENGTH : kernel.LENGTH + 2].astype(int)
-        self._frequent[0, :first] = state["frequent"][:first]
-        self._frequent[1, :second] = state["frequent"][first : first + second]
+    def _bring_back(self, arrays):
+        first, second = arrays["scalars"][kernel.LENGTH : kernel.LENGTH + 2].astype(int)
+        frequent = arrays["frequent"]
+        if not (
+            0 <= first <= self.n_features and 0 <= second <= self.n_features and frequent.shape == (first + second,)
+        ):
+            raise ValueError(
+                f"state has {frequent.size} frequent words, and counts of {first} and {second}; it is damaged"
+            )
+        super()._bring_back(arrays)
+        self._frequent[0, :first], self._frequent[1, :second] = frequent[:first], frequent[first:]
 
 
 class MultinomialNB(_NaiveBayes):
-    """Naive Bayes on how often words occur: ``sklearn.naive_bayes.MultinomialNB`` for classes 0 and 1.
+    """Naive Bayes on how often words occur, for classes 0 and 1, learnt online.
 
-    The settings are those of ``BernoulliNB``.
+    Args:
+        n_features, alpha, fit_prior, half_life, calibrate: as for ``BernoulliNB``.
+
+    Example:
+        >>> import numpy as np
+        >>> from filterloader import MultinomialNB
+        >>> words, offsets = np.array([0, 0, 1, 2], np.int32), np.array([0, 3, 4])  # a row of three words, a row of one
+        >>> model = MultinomialNB(3).partial_fit((words, offsets), [1, 0])
+        >>> model.predict((words, offsets))
+        array([1, 0])
+
+    Source:
+        ``sklearn.naive_bayes.MultinomialNB``, which it equals; Platt 1999 for ``calibrate``, here online.
     """
 
     def _learn(self, ids, offsets, values, y, weight):

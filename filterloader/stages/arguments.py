@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
+from filterloader.policies.registry import fitting
+
 GRANULARITIES = ("example", "batch")
 DATALOADER_ARGUMENTS = (
     "dataset", "batch_size", "sampler", "batch_sampler", "num_workers", "collate_fn", "pin_memory", "drop_last", "timeout",
@@ -65,7 +67,7 @@ def check_granularity(policy: Any, granularity: Any) -> None:
     if granularity not in getattr(policy, "granularities", GRANULARITIES):
         raise ValueError(
             f"{type(policy).__name__} knows examples by their label or index, and a whole batch has neither; it needs "
-            "granularity='example'. Random, AutoThreshold, FixedThreshold and ThreeStage decide on batches"
+            f"granularity='example'. For batches, choose {fitting(granularity='batch')}"
         )
 
 

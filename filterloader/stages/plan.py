@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from torch.utils.data import DataLoader
 
-from filterloader.data.checks import whole
+from filterloader.data.checks import integer
 
 _BATCHES = 8  # held back where examples are filtered, to group similar lengths
 
@@ -65,7 +65,7 @@ def plan_of(
     single = reference.batch_size is None and reference.batch_sampler is None
     if buffer_batches is None:
         buffer_batches = _BATCHES if by_example and (scores or policy.gates_forward) else 0
-    batches = whole("buffer_batches", buffer_batches, low=0)
+    batches = integer("buffer_batches", buffer_batches, least=0)
     size = getattr(reference.batch_sampler, "batch_size", None)
     return Plan(
         regroups=batches > 0 and not single and (not by_example or scores),

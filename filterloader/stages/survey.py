@@ -12,6 +12,7 @@ from filterloader.data.candidates import Candidates
 from filterloader.data.scores import IGNORED
 from filterloader.data.source import Source
 from filterloader.feedback.ledger import Ledger
+from filterloader.policies.registry import fitting
 
 _ROWS = 1024  # read at once where nothing is scored
 _BATCHES = 8  # read at once where the model scores: enough to find batches of similar length
@@ -95,24 +96,24 @@ class Survey:
 
 def check(policy: Any, source: Source, *, features: Any, score_fn: Any) -> None:
     """Raise ValueError where a policy needs what this loader cannot give it."""
-    name, surveys = type(policy).__name__, hasattr(policy, "survey")
+    name, surveys = type(policy).__name__, getattr(policy, "survey", None) is not None
     if surveys or getattr(policy, "needs_index", False):
         if source.streaming:
             raise ValueError(
                 f"{name} needs examples by index, and an iterable data set has none; give it as rows by number (a list, a map-style "
-                "Dataset, a datasets.Dataset), or choose a policy for streams: ThreeStage, SelectiveBackprop, AutoThreshold or Random"
+                f"Dataset, a datasets.Dataset), or choose a policy for streams: {fitting(streams=True)}"
             )
         if source.reference.num_workers and not source.reference.in_order:
             raise ValueError(
                 f"{name} needs examples by index, and in_order=False with workers loses which is which; use in_order=True, or choose a "
-                "policy that needs no index: ThreeStage, AutoAssist, AutoThreshold or Random"
+                f"policy that needs no index: {fitting(streams=True)}"
             )
     if surveys:
         if not hasattr(source.reference.dataset, "__len__"):
             raise ValueError(f"{name} needs to know how many examples there are; give the data set a __len__")
     if surveys and _scores(policy) and score_fn is None:
         raise ValueError(_no_score_fn(policy))
-    crossed = getattr(features, "kind", "tokens") != "tokens" or getattr(features, "label", False) is True
+    crossed = getattr(features, "label", False) in (None, True)  # None: wherever there is a label
     if getattr(policy, "predicts_labels", False) and crossed:
         raise ValueError(
             f"{name} predicts the label from the words, and features={features!r} tells it the label; leave features= out"

@@ -7,7 +7,7 @@ import warnings
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 
-from filterloader.data.checks import share, whole
+from filterloader.data.checks import integer, share
 from filterloader.loader import FilteringDataLoader
 
 _STEPS = 100_000  # resolution: the schedule is asked at this many places between start and end
@@ -38,8 +38,8 @@ def get_scheduler(
     from transformers import get_scheduler as by_step
     from transformers.trainer_utils import SchedulerType
 
-    epochs, warmup = whole("epochs", epochs), share("warmup", warmup)
-    total = loader.total_examples if total_examples is None else whole("total_examples", total_examples)
+    epochs, warmup = integer("epochs", epochs), share("warmup", warmup)
+    total = loader.total_examples if total_examples is None else integer("total_examples", total_examples)
     if total is None:
         raise ValueError("the length of this stream is not known; pass total_examples=, the examples in one pass")
     names = [kind.value for kind in SchedulerType]

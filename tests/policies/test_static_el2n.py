@@ -146,7 +146,7 @@ def test_blocks_that_overtake_have_no_index(tokenizer):
     ({"keep": 1.5}, r"keep must be a number in \(0, 1\], got 1.5"),
     ({"keep": 0.5, "after": -1}, "after must be a whole number of at least 0, got -1"),
     ({"keep": 0.5, "average": 0}, "average must be a whole number of at least 1, got 0"),
-    ({"keep": 0.5, "joint": "max"}, "joint='max' is not known; choose None or one of 'norm', 'sum', 'mean'"),
+    ({"keep": 0.5, "joint": "max"}, "joint='max' is not known; choose one of None, 'norm', 'sum', 'mean'"),
 ])  # fmt: skip
 def test_bad_settings(settings, message):
     with pytest.raises(ValueError, match=message):

@@ -53,6 +53,15 @@ class Remembering:
         self.asked += 1
         return np.tile([1 - self.proba, self.proba], (X.offsets.size - 1, 1))
 
+    def decision_function(self, X):
+        return np.full(X.offsets.size - 1, np.log(self.proba / (1 - self.proba)))
+
+    def state_dict(self):
+        return {"proba": self.proba}
+
+    def load_state_dict(self, state):
+        self.proba = state["proba"]
+
 
 @both
 def test_the_stages_follow_each_other_and_none_comes_back(granularity):
@@ -153,7 +162,8 @@ def test_candidates_without_words_are_refused_with_what_to_do(granularity, ask):
     policy = ThreeStage(warmup=0)
     candidates, losses = block(0, granularity=granularity, words=False)
     with pytest.raises(
-        ValueError, match=r"reads the words.*tokenizer= and text=.*input_ids.*\(AutoThreshold, FixedThreshold, Random\)"
+        ValueError,
+        match=r"reads the words.*tokenizer= and text=.*input_ids.*\(Random, FixedThreshold, AutoThreshold or SelectiveBackprop\)",
     ):
         if ask == "screen":
             policy.screen(candidates)

@@ -144,7 +144,7 @@ def test_a_pickle_and_a_repr_are_the_same_model():
     "wrong, message",
     [
         (lambda: LinearProxy(0), "n_features must be a whole number of at least 1, got 0"),
-        (lambda: LinearProxy(3, lr=-1.0), "lr must be above 0, got -1.0"),
+        (lambda: LinearProxy(3, lr=-1.0), "lr must be a finite number above 0, got -1.0"),
         (lambda: LinearProxy(3).transform(([0], [0, 1])), "learnt nothing yet"),
         (lambda: LinearProxy(3).fit((np.array([3]), [0, 1]), [0]), "from 0 to 2, got 3 to 3"),
         (lambda: LinearProxy(3).fit((np.array([-1]), [0, 1]), [0]), "from 0 to 2, got -1"),

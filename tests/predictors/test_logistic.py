@@ -221,15 +221,15 @@ def test_it_may_be_the_predictor_of_three_stages():
 @pytest.mark.parametrize(
     "settings, error, match",
     [
-        ({"n_features": 0}, ValueError, "n_features is 0; allowed is 1 to"),
-        ({"n_features": True}, TypeError, "n_features is True; give an integer"),
-        ({"n_features": 5, "lr": 0.0}, ValueError, "lr is 0.0; allowed"),
-        ({"n_features": 5, "lr": "fast"}, TypeError, "lr is 'fast'; give a number"),
-        ({"n_features": 5, "lr": float("inf")}, ValueError, "lr is inf; allowed"),
-        ({"n_features": 5, "l2": -1}, ValueError, "l2 is -1; allowed"),
+        ({"n_features": 0}, ValueError, "n_features must be a whole number from 1 to 2147483647, got 0"),
+        ({"n_features": True}, ValueError, "n_features must be a whole number .*got True"),
+        ({"n_features": 5, "lr": 0.0}, ValueError, "lr must be a finite number of at least 1e-10, got 0.0"),
+        ({"n_features": 5, "lr": "fast"}, ValueError, "lr must be .*got 'fast'"),
+        ({"n_features": 5, "lr": float("inf")}, ValueError, "lr must be .*got inf"),
+        ({"n_features": 5, "l2": -1}, ValueError, "l2 must be a finite number of at least 0, got -1"),
         ({"n_features": 5, "lr": 2.0, "l2": 0.5}, ValueError, r"lr \* l2 is 1, .* must be below 1"),
-        ({"n_features": 5, "fit_intercept": 1}, TypeError, "fit_intercept is 1; give True or False"),
-        ({"n_features": 5, "step": "epoch"}, ValueError, "step is 'epoch'; give 'row' or 'call'"),
+        ({"n_features": 5, "fit_intercept": 1}, ValueError, "fit_intercept must be True or False, got 1"),
+        ({"n_features": 5, "step": "epoch"}, ValueError, "step='epoch' is not known; choose one of 'row', 'call'"),
     ],
 )
 def test_bad_settings(settings, error, match):

@@ -158,15 +158,17 @@ def test_rows_that_lack_what_is_asked_for():
 
 
 def test_names_stand_for_features():
-    assert [repr(features_of(name, vocabulary=9)) for name in FEATURES[:3]] == [
-        repr(TokenFeatures(name, vocabulary=9)) for name in FEATURES[:3]
-    ]
+    for name, label in zip(FEATURES[:3], (None, False, True), strict=True):
+        assert repr(features_of(name, vocabulary=9)) == repr(TokenFeatures(label=label, vocabulary=9))
+        assert repr(features_of(TokenFeatures(label=label), vocabulary=9)) == repr(features_of(name, vocabulary=9))
+    assert features_of(TokenFeatures(vocabulary=5), vocabulary=9).vocabulary == 5
     for name, label, bigrams in zip(FEATURES[3:], (False, True, False, True), (False, False, True, True), strict=True):
         assert repr(features_of(name, vocabulary=None)) == repr(WordFeatures(label=label, bigrams=bigrams))
     assert features_of(len, vocabulary=None) is len
     for wrong in ("word", None, 3, ["words"]):
         with pytest.raises(
-            ValueError, match=r"is not known; choose one of 'auto'.*'words\+bigrams\*label', or give a callable"
+            ValueError,
+            match=r"is not known; choose one of 'auto'.*'words\+bigrams\*label', or give TokenFeatures, WordFeatures or a callable",
         ):
             features_of(wrong, vocabulary=None)
     assert (TokenFeatures().reads, WordFeatures().reads) == ("tokens", "texts")
@@ -175,6 +177,7 @@ def test_names_stand_for_features():
 def test_repr_and_pickle():
     features = WordFeatures(label=True, n_features=2**10)
     assert repr(features) == "WordFeatures(label=True, bigrams=False, n_features=1024)"
+    assert repr(TokenFeatures(label=True)) == "TokenFeatures(label=True, vocabulary=None)"
     for again in (eval(repr(features)), pickle.loads(pickle.dumps(features))):
         candidates = Candidates(1, texts=(utf8.encode(["a b"]),), labels=np.array([1]))
         ref, comp = features(candidates), again(candidates)

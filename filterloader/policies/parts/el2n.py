@@ -8,20 +8,29 @@ import numpy as np
 import torch
 
 from filterloader.data.candidates import Candidates
+from filterloader.data.checks import choice
 from filterloader.data.scores import IGNORED, losses_of
 
 JOINT = ("norm", "sum", "mean")
-RETURNS = "logits [batch, classes], or scores [batch]"
-JOINT_RETURNS = (
-    "(intent logits [batch, classes], slot logits [batch, tokens, slots], slot labels [batch, tokens], -100 on all but first subwords), "
-    "or scores [batch]"
-)
+
+
+def returns(score: str, joint: str | None) -> str:
+    """What a ``score_fn`` must return, in words."""
+    if score == "loss":
+        return "losses [batch] or logits [batch, classes]"
+    if joint is None:
+        return "logits [batch, classes], or scores [batch]"
+    return (
+        "(intent logits [batch, classes], slot logits [batch, tokens, slots], slot labels [batch, tokens], -100 on "
+        "all but first subwords), or scores [batch]"
+    )
 
 
 def el2n(logits: torch.Tensor, labels: Any) -> np.ndarray:
     """``‖softmax(logits) - onehot(label)‖₂`` of each example (Paul et al. 2021), float32 ``[n]``, in [0, √2].
 
-    logits: ``[n, C]``, C at least 2. labels: whole numbers in ``[0, C)``, ``[n]``. Raises ValueError for what does not fit.
+    logits: ``[n, C]``, C at least 2. labels: whole numbers in ``[0, C)``, ``[n]``. Raises ValueError for what does not
+    fit.
     """
     return _errors(logits, labels, 2, "").sqrt().float().numpy()
 
@@ -31,12 +40,11 @@ def joint_el2n(
 ) -> np.ndarray:
     """The EL2N of an intent, e, joined with those of its slots, e_t (Attendu and Corbeil 2023), float32 ``[n]``.
 
-    kind: ``"norm"``: ``√(e² + Σ e_t²)``; ``"sum"``: ``e + Σ e_t``; ``"mean"``: ``(e + mean e_t) / 2`` (without any slot, ``e / 2``).
-    intent_logits ``[n, C]``, intent_labels ``[n]``, slot_logits ``[n, T, S]``, slot_labels ``[n, T]``: -100 where a token is no
-    slot of its own (special tokens, padding, all but the first subword of a word).
+    kind: ``"norm"``: ``√(e² + Σ e_t²)``; ``"sum"``: ``e + Σ e_t``; ``"mean"``: ``(e + mean e_t) / 2`` (without any
+    slot, ``e / 2``). intent_logits ``[n, C]``, intent_labels ``[n]``, slot_logits ``[n, T, S]``, slot_labels ``[n,
+    T]``: -100 where a token is no slot of its own (special tokens, padding, all but the first subword of a word).
     """
-    if kind not in JOINT:
-        raise ValueError(f"joint={kind!r} is not known; choose one of {', '.join(map(repr, JOINT))}")
+    choice("joint", kind, JOINT)
     intent = _errors(intent_logits, intent_labels, 2, "intent ")
     slots = _errors(slot_logits, slot_labels, 3, "slot ")
     if len(slots) != len(intent):
@@ -53,37 +61,37 @@ def joint_el2n(
 def scores_of(scores: Any, candidates: Candidates, *, score: str = "el2n", joint: str | None = None) -> np.ndarray:
     """What a ``score_fn`` returned for these candidates as one score each, float32 ``[n]``, some perhaps not finite.
 
-    A tensor ``[n]`` holds the scores themselves, high where an example still has much to teach. Else see ``RETURNS`` and, with
-    ``joint``, ``JOINT_RETURNS``: intent labels are then the class labels of the rows, or a fourth tensor ``[n]``.
+    A tensor ``[n]`` holds the scores themselves, high where an example still has much to teach. Else see
+    ``returns``; with ``joint``, intent labels are the class labels of the rows, or a fourth tensor ``[n]``.
     """
     if isinstance(scores, torch.Tensor) and scores.ndim == 1 and score == "el2n":
         return scores.float().numpy()
     if joint is not None:
         if not isinstance(scores, tuple) or len(scores) not in (3, 4):
-            raise ValueError(f"with joint={joint!r}, score_fn must return {JOINT_RETURNS}; got {_shape(scores)}")
+            raise ValueError(
+                f"with joint={joint!r}, score_fn must return {returns(score, joint)}; got {_shape(scores)}"
+            )
         intents = scores[3] if len(scores) == 4 else _class_labels(candidates)
         return joint_el2n(scores[0], intents, scores[1], scores[2], joint)
     if score == "loss":
         return losses_of(scores, candidates)
     if not isinstance(scores, torch.Tensor) or scores.ndim != 2:
-        raise ValueError(f"score_fn must return {RETURNS}, got {_shape(scores)}")
+        raise ValueError(f"score_fn must return {returns(score, joint)}, got {_shape(scores)}")
     return el2n(scores, _class_labels(candidates))
 
 
 def check_joint(joint: Any) -> str | None:
     """``joint`` where it is None or one of ``JOINT``; else raises ValueError."""
-    if joint is not None and joint not in JOINT:
-        raise ValueError(f"joint={joint!r} is not known; choose None or one of {', '.join(map(repr, JOINT))}")
-    return joint
+    return choice("joint", joint, (None, *JOINT))
 
 
 def _errors(logits: torch.Tensor, labels: Any, ndim: int, what: str) -> torch.Tensor:
-    """Squared distance of each prediction from its label, float64 ``[…]``; 0 where the label is ignored (slots only)."""
+    """Squared distance of each prediction from its label, float64 ``[…]``; 0 where it is ignored (slots only)."""
     logits, labels = logits.detach().cpu(), torch.as_tensor(labels).cpu()
     if logits.ndim != ndim or logits.shape[:-1] != labels.shape or logits.shape[-1] < 2:
         raise ValueError(
-            f"{what}logits of shape {list(logits.shape)} do not fit {what}labels of shape {list(labels.shape)}: one row of at least two "
-            "classes for each label"
+            f"{what}logits of shape {list(logits.shape)} do not fit {what}labels of shape {list(labels.shape)}: one "
+            "row of at least two classes for each label"
         )
     if labels.is_floating_point():
         raise ValueError(f"{what}labels must be whole numbers, got {labels.dtype}")
@@ -101,8 +109,9 @@ def _errors(logits: torch.Tensor, labels: Any, ndim: int, what: str) -> torch.Te
 def _class_labels(candidates: Candidates) -> np.ndarray:
     if candidates.labels is None:
         raise ValueError(
-            "EL2N needs one whole-number class label a row, and these rows have none: name the column with label=, return scores [batch] "
-            "from score_fn, or, with joint=, return the intent labels [batch] as a fourth tensor"
+            "EL2N needs one whole-number class label a row, and these rows have none: name the column with label=, "
+            "return scores [batch] from score_fn, or, with joint=, return the intent labels [batch] as a fourth "
+            "tensor"
         )
     return candidates.labels
 

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from filterloader.data.candidates import Candidates
 from filterloader.data.checks import share
 from filterloader.kernels import proxy as kernel
+from filterloader.policies.base import everything, others
+from filterloader.policies.parts.state import Stateful, array
 
 _PART = 8192  # examples among which k-centres looks for its centres
 
 
-class Selection:
+class Selection(Stateful):
     """Which examples are trained on; everything, until something is chosen.
 
     owner: whose selection it is, for errors. Attributes: ``chosen``, bool ``[examples]``, or None.
     """
+
+    _settings = ("owner",)
+    _remembers: ClassVar = {"chosen": array(bool, or_none=True)}
 
     def __init__(self, owner: str):
         self.owner = owner
@@ -34,25 +39,18 @@ class Selection:
         """1 for what is chosen, else 0, float32 ``[n]``."""
         if not candidates.indexed or candidates.merged > 1:
             raise ValueError(
-                f"{self.owner} needs examples by index, and these come without: use granularity='example', a sampler that draws whole "
-                "numbers, and in_order=True, or choose a policy that needs no index: ThreeStage, AutoAssist, AutoThreshold or Random"
+                f"{self.owner} needs examples by index, and these come without: use granularity='example', a sampler "
+                f"of whole numbers, and in_order=True, or choose a policy that needs no index: {others(streams=True)}"
             )
         if self.chosen is None:
-            return np.ones(len(candidates), np.float32)
+            return everything(candidates)
         ids = candidates.example_ids
         if len(ids) and not -len(self.chosen) <= ids.min() <= ids.max() < len(self.chosen):
             raise ValueError(
-                f"{self.owner} chose among {len(self.chosen)} examples, and now comes number {ids.max()}; a policy that has chosen "
-                "belongs to one data set, make a new one for another"
+                f"{self.owner} chose among {len(self.chosen)} examples, and now comes number {ids.max()}; a policy "
+                "that has chosen belongs to one data set, make a new one for another"
             )
         return self.chosen[ids].astype(np.float32)
-
-    def state_dict(self) -> dict:
-        return {"chosen": None if self.chosen is None else self.chosen.copy()}
-
-    def load_state_dict(self, state: dict) -> None:
-        chosen = state["chosen"]
-        self.chosen = None if chosen is None else np.array(chosen, bool)
 
 
 def _rows_of(blocks: Any) -> np.ndarray:
@@ -61,7 +59,8 @@ def _rows_of(blocks: Any) -> np.ndarray:
 
 
 def gather(blocks: Iterable[tuple[Candidates, Any]], score: Callable[[Any, Candidates], np.ndarray]) -> np.ndarray:
-    """One score a surveyed example, float32 ``[blocks.examples]``, nan where it is not finite (a warning says how many).
+    """One score a surveyed example, float32 ``[blocks.examples]``, nan where it is not finite (a warning says how
+    many).
 
     score: ``(scores, candidates) -> [n]``.
     """
@@ -72,7 +71,8 @@ def gather(blocks: Iterable[tuple[Candidates, Any]], score: Callable[[Any, Candi
     if wild.any():
         found[wild] = np.nan
         warnings.warn(
-            f"{wild.sum()} of {len(found)} scores are NaN or infinite; those examples are chosen last. Look for a diverged model",
+            f"{wild.sum()} of {len(found)} scores are NaN or infinite; those examples are chosen last. Look for a "
+            "diverged model",
             stacklevel=3,
         )
     return found
@@ -84,7 +84,8 @@ def blend(mean: np.ndarray | None, fresh: np.ndarray, weight: float, owner: str)
         return fresh
     if len(mean) != len(fresh):
         raise ValueError(
-            f"{owner} scored {len(mean)} examples before, and now there are {len(fresh)}; make a new one for another data set"
+            f"{owner} scored {len(mean)} examples before, and now there are {len(fresh)}; make a new one for another "
+            "data set"
         )
     mixed = (mean + np.float32(weight) * (fresh - mean)).astype(np.float32)
     return np.where(np.isnan(mean), fresh, np.where(np.isnan(fresh), mean, mixed))
@@ -100,7 +101,8 @@ def check_offset(keep: float, offset: Any) -> float:
     offset = share("offset", offset)
     if keep + offset > 1 + 1e-9:
         raise ValueError(
-            f"keep and offset are shares of one data set and must not exceed 1 together, got keep={keep} and offset={offset}"
+            f"keep and offset are shares of one data set and must not exceed 1 together, got keep={keep} and "
+            f"offset={offset}"
         )
     return offset
 
@@ -126,12 +128,13 @@ def top_share(scores: np.ndarray, keep: float, rng: np.random.Generator, offset:
 
 
 def k_centres(points: np.ndarray, keep: float, rng: np.random.Generator) -> np.ndarray:
-    """A share of the points such that no point is far from all of them, bool ``[n]``: greedy k-centres (Sener and Savarese
-    2018, algorithm 1), each next centre being the point farthest (Euclidean) from those before, the first one random.
+    """A share of the points such that no point is far from all of them, bool ``[n]``: greedy k-centres (Sener and
+    Savarese 2018, algorithm 1), each next centre being the point farthest (Euclidean) from those before, the first one
+    random.
 
-    points: float32 ``[n, dim]``. Exact up to 8192 points; beyond, the data set is dealt at random into equal parts of at most
-    that, and each gives its own centres. So time grows no faster than ``n · 8192 · keep · dim`` (67,000 points of width 10 took two
-    seconds on one core at ``keep`` .3), and memory by a copy of one part.
+    points: float32 ``[n, dim]``. Exact up to 8192 points; beyond, the data set is dealt at random into equal parts of
+    at most that, and each gives its own centres. So time grows no faster than ``n · 8192 · keep · dim`` (67,000 points
+    of width 10 took two seconds on one core at ``keep`` .3), and memory by a copy of one part.
     """
     chosen = np.zeros(len(points), bool)
     parts = -(-len(points) // _PART)

@@ -202,10 +202,10 @@ def test_an_absolute_gate_may_shut_again():
     "settings, message",
     [
         ({"window": 0}, "window .*got 0"),
-        ({"alt": 0.0}, "alt must be above 0.*alt=0.0"),
-        ({"alt": float("inf")}, "alt must be a finite number, got inf"),
-        ({"margin": -0.1}, "margin at least 0.*margin=-0.1"),
-        ({"margin": "2%"}, "margin must be a finite number, got '2%'"),
+        ({"alt": 0.0}, "alt must be a finite number above 0, got 0.0"),
+        ({"alt": float("inf")}, "alt must be a finite number above 0, got inf"),
+        ({"margin": -0.1}, "margin must be a finite number of at least 0, got -0.1"),
+        ({"margin": "2%"}, "margin must be a finite number .*got '2%'"),
     ],
 )
 def test_bad_settings(settings, message):

@@ -142,7 +142,7 @@ def test_a_frozen_threshold_still_sees_whether_the_loss_settles():
         ({"window": 0}, "window must be a whole number of at least 1, got 0"),
         ({"window": 2.5}, "window .*got 2.5"),
         ({"window": True}, "window .*got True"),
-        ({"unit": "token"}, "unit must be 'batch' or 'example', got 'token'"),
+        ({"unit": "token"}, "unit='token' is not known; choose one of 'batch', 'example'"),
     ],
 )
 def test_bad_settings(settings, message):
