@@ -72,7 +72,16 @@ class Staged:
     stage = "warm-up"
 
 
-def test_stages_have_numbers_in_the_order_they_came_and_the_warm_up_is_0():
+def test_a_policy_says_the_order_of_its_stages():
+    ledger = Ledger(policy := Staged())
+    policy.stages = ("look", "leap", "rest")
+    for stage, number in (("rest", 3), ("warm-up", 0), ("leap", 2), ("look", 1), ("rest", 3)):
+        policy.stage = stage
+        assert ledger.scalars()["stage"] == number
+        ledger.stage(stage, 0)
+
+
+def test_stages_without_an_order_have_that_in_which_they_came():
     ledger = Ledger(policy := Staged())
     told = []
     for stage in ("look", "leap", "warm-up", "leap", "look", "rest"):
