@@ -156,7 +156,7 @@ class Ledger:
         | **where the run stands** |  |
         | `epoch` | passes that are over |
         | `progress` | share of this pass consumed, in [0, 1]; 0 where the length of the stream is not known |
-        | `stage` | the policy's stage: 0 for the warm-up, then 1, 2, … in the order in which this run came to them |
+        | `stage` | the policy's stage: 0 for the warm-up, then 1, 2, … in the policy's order of stages |
         | `threshold` | the policy's `loss_threshold`: losses below it are not trained on |
         | **examples** |  |
         | `seen` | examples that the policy was asked about |
@@ -243,12 +243,15 @@ class Ledger:
         }
 
     def _stage_number(self) -> float:
-        """0 in the warm-up, then 1, 2, … in the order in which this run came to the stages; nan where it has none."""
+        """0 in the warm-up, then 1, 2, … in the policy's order of stages; nan where the policy has none.
+
+        A policy that does not say its order (``stages``) has that in which this run came to them.
+        """
         stage = stage_of(self.policy)
         if stage is None:
             return float("nan")
-        later = [name for name in dict.fromkeys([name for name, _ in self.stages] + [stage]) if name != "warm-up"]
-        return 0 if stage == "warm-up" else 1 + later.index(stage)
+        seen = [name for name, _ in self.stages]
+        return list(dict.fromkeys(["warm-up", *stages_of(self.policy), *seen, stage])).index(stage)
 
     def agot(
         self, accuracy: float, base: float, full: float, t_norm: float | None = None, epsilon: float = 0.95
@@ -305,11 +308,7 @@ class Ledger:
         self._log.write(event, **values)
 
     def end(self, **values: Any) -> None:
-        """Write the last line: all scalars, and what the caller adds.
-
-        Args:
-            values: numbers by name.
-        """
+        """Write the last line: all scalars, and the ``values`` that the caller adds."""
         self._log.write("end", scalars=self.scalars(), **values)
 
     def stage(self, stage: str | None, position: int) -> None:
@@ -367,6 +366,10 @@ class Ledger:
 
 def stage_of(policy: Any) -> str | None:
     return getattr(policy, "stage", None)
+
+
+def stages_of(policy: Any) -> tuple[str, ...]:
+    return getattr(policy, "stages", ())
 
 
 def threshold_of(policy: Any) -> float | None:

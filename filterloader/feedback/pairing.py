@@ -11,7 +11,7 @@ import torch
 
 from filterloader.data.batch import Batch
 from filterloader.data.candidates import Candidates
-from filterloader.feedback.trace import Mark, Trace, marks_of, rows_of, tensors_of
+from filterloader.feedback.trace import Mark, Trace, marks_of, tensors_of
 from filterloader.feedback.warn import warn
 
 _STEADY = 4  # reports after which the look-ahead seen so far is believed
@@ -158,8 +158,8 @@ class Pairing:
         """The batch most like one that was moved or copied: by its values where they are on the CPU, else by its
         shapes, and by its values only where several have these shapes."""
         tensors = tensors_of(batch)
-        rows = {tensor.shape[0] for tensor in tensors if tensor.ndim} or {rows_of(batch)}
-        fitting = [waiting for waiting in self._waiting.values() if self._fits(waiting, losses, rows)]
+        waiting = self._waiting.values()
+        fitting = [w for w in waiting if self.single or losses.ndim != 1 or w.rows == losses.shape[0]]
         marks = marks_of(batch, tensors, every=True)
         best, likeness = _most_alike(fitting, marks)
         if len(best) > 1 and any(sample is None for _, sample in marks):
@@ -167,18 +167,14 @@ class Pairing:
             best, likeness = _most_alike(fitting, marks)
         if not best or likeness == (0, 0):
             raise self._unknown(batch)
-        compared = all(sample is not None for _, sample in marks)
         doubt = None
-        if len(best) > 1:
+        if not likeness[0] and len(waiting) > 1 and all(sample is not None for _, sample in marks):
+            doubt = "the one that was passed has its shapes, but values of no batch that waits"
+        elif len(best) > 1:
             doubt = (
                 f"it is the first of {len(best)} like the batch that was passed, which has no id, and tensors of none"
             )
-        elif not likeness[0] and compared and len(self._waiting) > 1:
-            doubt = "the one that was passed has its shapes, but values of no batch that waits"
         return Pair(best[0], [], self._lookahead, doubt)
-
-    def _fits(self, waiting: Waiting, losses: torch.Tensor, rows: set[int]) -> bool:
-        return self.single or (waiting.rows in rows and (losses.ndim != 1 or waiting.rows == losses.shape[0]))
 
     def _unknown(self, batch: Any) -> ValueError:
         first, last = next(iter(self._waiting)), next(reversed(self._waiting))
