@@ -245,7 +245,7 @@ class Setup:
             return {"batch_sampler": [order[i : i + BATCH] for i in range(0, ROWS, BATCH)], "seed": 5}
         sampler = {
             "with replacement": lambda: RandomSampler(numbers, replacement=True, generator=own),
-            "subset": lambda: SubsetRandomSampler(list(range(0, ROWS, 2)) + [1, 3], generator=own),
+            "subset": lambda: SubsetRandomSampler([*range(0, ROWS, 2), 1, 3], generator=own),
             "weighted": lambda: WeightedRandomSampler([1 + i % 3 for i in numbers], ROWS, generator=own),
             "reshuffles": lambda: Reshuffles(ROWS, own),
             "distributed": lambda: DistributedSampler(numbers, num_replicas=2, rank=1, shuffle=True, seed=4),
