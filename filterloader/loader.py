@@ -108,7 +108,8 @@ class FilteringDataLoader:
         buffer_batches: int | None = None,
     ):
         self.policy = ThreeStage() if policy is None else policy
-        arguments.check(dataset, tokenizer, text, label, self.policy, granularity, score_fn)
+        self._policy = complete(self.policy)
+        arguments.check(dataset, tokenizer, text, label, self._policy, granularity, score_fn)
         self.seed = None if seed is None else integer("seed", seed, least=0)
         if generator is None and seed is not None:
             generator = torch.Generator().manual_seed(seed)
@@ -121,12 +122,11 @@ class FilteringDataLoader:
             setattr(self, name, getattr(reference, name))
         self.collate_fn = Refusing(reference.collate_fn)
         self.granularity, self.score_fn, self.tokenizer = granularity, score_fn, tokenizer
-        self._policy = complete(self.policy)
         self._policy.bind(arguments.seed_of(self.seed, generator))
         features = self._policy.features if features is None else features
         self.features = features_of(features, vocabulary=arguments.vocabulary_of(tokenizer))
         self.position = Position()
-        self.ledger = Ledger(self.policy, self.position)
+        self.ledger = Ledger(self._policy, self.position)
         total = None if total_examples is None else integer("total_examples", total_examples)
         text = tuple(text) if isinstance(text, list) else text
         self._chain = self._build(text, label, collate_fn, buffer_batches, total)
@@ -157,7 +157,7 @@ class FilteringDataLoader:
         )  # fmt: skip
         collate = Collator(tokenizer=self.tokenizer, label=label, collate_fn=reference.collate_fn, single=plan.single,
                            pin_memory=self.pin_memory)  # fmt: skip
-        self.hook = LossHook(self.policy, ledger, self.position, granularity=self.granularity, single=plan.single)
+        self.hook = LossHook(policy, ledger, self.position, granularity=self.granularity, single=plan.single)
         survey.check(policy, source, features=self.features, score_fn=score_fn)
         self._survey = survey.Survey(policy, source, collate, features=words, finish=reader.tokenized, score_fn=score_fn,
                                      size=plan.size, ledger=ledger)  # fmt: skip
@@ -305,7 +305,7 @@ class FilteringDataLoader:
         return pack({
             "version": VERSION,
             "granularity": self.granularity,
-            "policy": {"class": type(self.policy).__name__, "state": self.policy.state_dict()},
+            "policy": {"class": self._policy.name, "state": self._policy.state_dict()},
             "chain": self._chain.state_dict(),
             "hook": self.hook.state_dict(),
             "ledger": self.ledger.state_dict(),
@@ -340,9 +340,9 @@ class FilteringDataLoader:
 
     def _load(self, state: dict) -> None:
         check_same("granularity", state["granularity"], self.granularity)
-        check_same("policy", state["policy"]["class"], type(self.policy).__name__)
+        check_same("policy", state["policy"]["class"], self._policy.name)
         self._chain.load_state_dict(state["chain"])
-        self.policy.load_state_dict(state["policy"]["state"])
+        self._policy.load_state_dict(state["policy"]["state"])
         self.hook.load_state_dict(state["hook"])
         self.ledger.load_state_dict(state["ledger"])
         if state["set_epoch"] is not None:

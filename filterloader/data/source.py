@@ -85,7 +85,9 @@ class Source:
             return self._made_of(rows[index], [index])
         if isinstance(index, np.ndarray) and not isinstance(rows, ArrowRows):
             index = index.tolist()  # a data set is asked for Python's numbers, as by any sampler
-        return self._made_of(rows.__getitems__(index) if hasattr(rows, "__getitems__") else [rows[i] for i in index], index)
+        return self._made_of(
+            rows.__getitems__(index) if hasattr(rows, "__getitems__") else [rows[i] for i in index], index
+        )
 
     def _made_of(self, rows: Any, numbers: Any) -> Candidates:
         try:

@@ -14,6 +14,7 @@ from filterloader.feedback import cost
 from filterloader.feedback.clock import Clock, duration
 from filterloader.feedback.log import Log, finite  # noqa: F401 (finite: the command line asks for it here)
 from filterloader.feedback.warn import warn
+from filterloader.policies.base import with_defaults
 
 _COUNTS = (
     "seen", "screened_out", "forwarded", "backwarded", "scored", "scored_out", "surveyed", "batches", "reports",
@@ -54,7 +55,7 @@ class Ledger:
     """
 
     def __init__(self, policy: Any = None, position: Position | None = None):
-        self.policy, self.position = policy, Position() if position is None else position
+        self.policy, self.position = with_defaults(policy), Position() if position is None else position
         self.power: dict[str, Any] = {"cpu_w": 65.0, "ram_w": 10.0, "gpu_w": 300.0, "gpus": None}
         self.every = 10
         self.stages: list[list] = []
@@ -102,7 +103,7 @@ class Ledger:
         share = self._watched[1] / self._watched[0]
         window, self._watched = self._watched[0], [0, 0]
         too_few = share < _NEARLY_NOTHING_KEPT
-        too_many = share > _NEARLY_ALL_KEPT and stage_of(self.policy) == "filter"
+        too_many = share > _NEARLY_ALL_KEPT and self.policy.stage == "filter"
         if not self._warned and (too_few or too_many):
             self._warned = True
             much = "nearly everything" if too_few else "nearly nothing"
@@ -222,7 +223,7 @@ class Ledger:
         wall, seen = sum(t.values()), n["seen"] or float("nan")
         everything = cost.of_everything(n, t)
         energy = cost.energy_kwh(wall / 3600, **{**self.power, "gpus": self.power.get("gpus") or 0})
-        threshold = threshold_of(self.policy)
+        threshold = self.policy.loss_threshold
         return {
             "epoch": self.position.epoch,
             "progress": self.position.progress,
@@ -239,7 +240,7 @@ class Ledger:
             "saved_s": everything - wall if everything > 0 else 0.0,
             "energy_kwh": energy,
             "co2e_lb": cost.co2e_lb(energy),
-            **scalars_of(self.policy),
+            **self.policy.scalars(),
         }
 
     def _stage_number(self) -> float:
@@ -247,11 +248,11 @@ class Ledger:
 
         A policy that does not say its order (``stages``) has that in which this run came to them.
         """
-        stage = stage_of(self.policy)
+        stage = self.policy.stage
         if stage is None:
             return float("nan")
         seen = [name for name, _ in self.stages]
-        return list(dict.fromkeys(["warm-up", *stages_of(self.policy), *seen, stage])).index(stage)
+        return list(dict.fromkeys(["warm-up", *self.policy.stages, *seen, stage])).index(stage)
 
     def agot(
         self, accuracy: float, base: float, full: float, t_norm: float | None = None, epsilon: float = 0.95
@@ -359,29 +360,6 @@ class Ledger:
         self.stages = [list(stage) for stage in state["stages"]]
         self._recent, self._losses = list(state["recent"]), list(state["losses"])
         self._watched, self._warned = list(state["watched"]), bool(state["warned"])
-
-
-# What a policy may leave out.
-
-
-def stage_of(policy: Any) -> str | None:
-    return getattr(policy, "stage", None)
-
-
-def stages_of(policy: Any) -> tuple[str, ...]:
-    return getattr(policy, "stages", ())
-
-
-def threshold_of(policy: Any) -> float | None:
-    return getattr(policy, "loss_threshold", None)
-
-
-def gates_backward_of(policy: Any) -> bool:
-    return getattr(policy, "gates_backward", True)
-
-
-def scalars_of(policy: Any) -> dict[str, float]:
-    return policy.scalars() if hasattr(policy, "scalars") else {}
 
 
 def _tokens(candidates: Candidates) -> np.ndarray:

@@ -11,7 +11,7 @@ import torch
 
 from filterloader.data.candidates import Candidates
 from filterloader.data.position import Position
-from filterloader.feedback.ledger import Ledger, gates_backward_of, stage_of, threshold_of
+from filterloader.feedback.ledger import Ledger
 from filterloader.feedback.pairing import Pairing, Waiting, compact_state
 from filterloader.feedback.warn import warn
 from filterloader.kernels.weights import count_kept
@@ -132,7 +132,7 @@ class LossHook:
         pair = self.pairing.find(losses, batch)
         candidates = pair.waiting.candidates
         self._check_length(losses, pair.waiting)
-        if losses.is_cuda and not gates_backward_of(self.policy):
+        if losses.is_cuda and not self.policy.gates_backward:
             self.ledger.count(unreported=self.pairing.settle(pair))
             self._arriving.append(_Arriving(candidates, *_copying(losses.detach())))
             self.settle(_IN_FLIGHT)
@@ -176,9 +176,9 @@ class LossHook:
             weights[ask] *= judged if gating else 1
             self.ledger.spent("predictor_s", perf_counter() - start)
         self.ledger.judged(candidates, weights, float(losses[finite].mean()) if finite.any() else None)
-        stage, consumed = stage_of(self.policy), self.position.consumed
+        stage, consumed = self.policy.stage, self.position.consumed
         self.ledger.stage(stage, consumed)
-        self.ledger.report(consumed, self.position.epoch, stage, threshold_of(self.policy))
+        self.ledger.report(consumed, self.position.epoch, stage, self.policy.loss_threshold)
         return self._for_each_loss(weights, values.shape, known)
 
     def _for_each_loss(self, weights: np.ndarray, shape: tuple, known: Any) -> np.ndarray:
@@ -272,7 +272,7 @@ def checked(weights: Any, n: int, policy: Any, question: str) -> np.ndarray:
     weights = np.asarray(weights, np.float32)
     if weights.shape != (n,) or count_kept(weights) < 0:
         raise ValueError(
-            f"{type(policy).__name__}.{question} must return one finite weight of at least 0 for each of {n} "
+            f"{policy.name}.{question} must return one finite weight of at least 0 for each of {n} "
             f"candidates, got shape {list(weights.shape)}: {weights!r:.200}"
         )
     return weights

@@ -137,14 +137,17 @@ def complete(policy: Any) -> Policy:
     Raises:
         TypeError: for a class, or an object that lacks one of the four.
     """
-    if isinstance(policy, Policy):
-        return policy
     questions = ("screen", "judge", "state_dict", "load_state_dict")
     missing = [name for name in questions if not callable(getattr(policy, name, None))]
     if isinstance(policy, type) or missing:
         lacks = "is a class, not an instance" if isinstance(policy, type) else f"has no {', '.join(missing)}"
         raise TypeError(f"policy={policy!r} {lacks}; pass a policy such as ThreeStage() or Random(0.3)")
-    return _Completed(policy)
+    return with_defaults(policy)
+
+
+def with_defaults(policy: Any) -> Policy:
+    """The same as ``complete``, of anything, or nothing: only what is asked must be there."""
+    return policy if isinstance(policy, Policy) else _Completed(policy)
 
 
 class _Completed(Policy):

@@ -36,14 +36,6 @@ def check(dataset: Any, tokenizer: Any, text: Any, label: Any, policy: Any, gran
             f"dataset is a {type(dataset).__name__}, which has no rows by number and is no IterableDataset; make it a list, or wrap it "
             "in a torch.utils.data.IterableDataset"
         )
-    missing = [
-        name
-        for name in ("screen", "judge", "state_dict", "load_state_dict")
-        if not callable(getattr(policy, name, None))
-    ]
-    if isinstance(policy, type) or missing:
-        lacks = "is a class, not an instance" if isinstance(policy, type) else f"has no {', '.join(missing)}"
-        raise TypeError(f"policy={policy!r} {lacks}; pass a policy such as ThreeStage() or Random(0.3)")
     if isinstance(text, (tuple, list)) and len(text) not in (1, 2):
         raise ValueError(f"text={text!r} must name one column or a pair of them, got {len(text)}")
     if not (label is None or isinstance(label, (str, int))):
@@ -64,9 +56,9 @@ def check_granularity(policy: Any, granularity: Any) -> None:
     """Raise ValueError for what is no granularity, or none that the policy can decide at."""
     if granularity not in GRANULARITIES:
         raise ValueError(f"granularity={granularity!r} is not known; choose 'example' or 'batch'")
-    if granularity not in getattr(policy, "granularities", GRANULARITIES):
+    if granularity not in policy.granularities:
         raise ValueError(
-            f"{type(policy).__name__} knows examples by their label or index, and a whole batch has neither; it needs "
+            f"{policy.name} knows examples by their label or index, and a whole batch has neither; it needs "
             f"granularity='example'. For batches, choose {fitting(granularity='batch')}"
         )
 

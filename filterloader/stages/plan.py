@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from torch.utils.data import DataLoader
 
 from filterloader.data.checks import integer
+from filterloader.policies.base import may_gate_backward
 
 _BATCHES = 8  # held back where examples are filtered, to group similar lengths
 
@@ -61,7 +62,7 @@ def plan_of(
         buffer_batches: the user's; None: 8 where examples are filtered, else 0.
     """
     by_example = granularity == "example"
-    scores = score_fn is not None and policy.can_gate_backward
+    scores = score_fn is not None and may_gate_backward(policy)
     single = reference.batch_size is None and reference.batch_sampler is None
     if buffer_batches is None:
         buffer_batches = _BATCHES if by_example and (scores or policy.gates_forward) else 0

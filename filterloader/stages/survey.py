@@ -60,7 +60,7 @@ class Survey:
 
     def before_pass(self) -> None:
         """Let the policy look, if it wants to before the pass that begins now; its time is ``survey_s`` in the ledger."""
-        if not getattr(self.policy, "surveys", False) or not self.examples:
+        if not self.policy.surveys or not self.examples:
             return
         self.ledger.enter("survey")
         try:
@@ -69,7 +69,7 @@ class Survey:
             self.ledger.leave(None)
 
     def __iter__(self) -> Iterator[tuple[Candidates, Any]]:
-        scoring = _scores(self.policy)
+        scoring = self.policy.survey_scores
         if scoring and self._score_fn is None:
             raise ValueError(_no_score_fn(self.policy))
         source, rows = self._source.aside(), self.rows
@@ -96,8 +96,8 @@ class Survey:
 
 def check(policy: Any, source: Source, *, features: Any, score_fn: Any) -> None:
     """Raise ValueError where a policy needs what this loader cannot give it."""
-    name, surveys = type(policy).__name__, getattr(policy, "survey", None) is not None
-    if surveys or getattr(policy, "needs_index", False):
+    name, surveys = policy.name, policy.survey is not None
+    if surveys or policy.needs_index:
         if source.streaming:
             raise ValueError(
                 f"{name} needs examples by index, and an iterable data set has none; give it as rows by number (a list, a map-style "
@@ -111,10 +111,10 @@ def check(policy: Any, source: Source, *, features: Any, score_fn: Any) -> None:
     if surveys:
         if not hasattr(source.reference.dataset, "__len__"):
             raise ValueError(f"{name} needs to know how many examples there are; give the data set a __len__")
-    if surveys and _scores(policy) and score_fn is None:
+    if surveys and policy.survey_scores and score_fn is None:
         raise ValueError(_no_score_fn(policy))
     crossed = getattr(features, "label", False) in (None, True)  # None: wherever there is a label
-    if getattr(policy, "predicts_labels", False) and crossed:
+    if policy.predicts_labels and crossed:
         raise ValueError(
             f"{name} predicts the label from the words, and features={features!r} tells it the label; leave features= out"
         )
@@ -128,14 +128,10 @@ def _drawn_from(source: Source) -> Sized | None:
     return indices if isinstance(indices, Sized) else None
 
 
-def _scores(policy: Any) -> bool:
-    return getattr(policy, "survey_scores", True)
-
-
 def _no_score_fn(policy: Any) -> str:
-    wanted = getattr(policy, "survey_returns", "a tensor [batch, …], or a tuple, list or dict of them")
+    wanted = policy.survey_returns
     return (
-        f"{type(policy).__name__} looks over the whole data set with the model; give the loader score_fn=, a function of a batch that "
+        f"{policy.name} looks over the whole data set with the model; give the loader score_fn=, a function of a batch that "
         f"returns {wanted} (called without gradients; switching dropout off is up to it)"
     )
 

@@ -80,7 +80,9 @@ def test_labels_that_are_no_numbers_raise_wherever_they_stand(tokenizer, source,
     if source in TYPED and kind in ("mixed", "huge", "ragged"):
         pytest.skip("Arrow has no such column")
     lists = isinstance(value, list)
-    usual = value if source in TYPED and kind in ("text", "texts", "bytes", "mapping", "time") else [1, 0] if lists else 1
+    usual = (
+        value if source in TYPED and kind in ("text", "texts", "bytes", "mapping", "time") else [1, 0] if lists else 1
+    )
     how = {"label": "kind"} if name == "kind" else {}
     for at in PLACES:
         rows = rows_with(name, value, at, usual, tokens)
@@ -121,7 +123,9 @@ def test_what_holds_numbers_must_hold_them_in_every_row(source, policy, usual, o
         pytest.skip("Arrow has no such column")
     for at in PLACES:
         rows = rows_with("score", odd, at, usual)
-        with pytest.raises(ValueError, match=r"column 'score' (must hold numbers in every row or in none, got|is missing)") as error:
+        with pytest.raises(
+            ValueError, match=r"column 'score' (must hold numbers in every row or in none, got|is missing)"
+        ) as error:
             read(rows, source, policy=policy)
         if policy is TrainAll and usual != "x":
             error.match(told(source, at))
@@ -137,7 +141,9 @@ def test_whole_blocks_without_a_number_are_told(source, policy, first, nothing):
     rows = [{"input_ids": [5, 6], "score": 0.5 if (i < 160) == first else nothing} for i in range(N)]
     rows = [{k: v for k, v in row.items() if v is not ABSENT} for row in rows]
     if source in TYPED:
-        features = datasets.Features({"input_ids": datasets.List(datasets.Value("int64")), "score": datasets.Value("float64")})
+        features = datasets.Features(
+            {"input_ids": datasets.List(datasets.Value("int64")), "score": datasets.Value("float64")}
+        )
         made = datasets.Dataset.from_list([{"score": None, **row} for row in rows], features=features)
         data = made if source == "dataset" else made.to_iterable_dataset()
     else:
@@ -280,7 +286,9 @@ def test_data_sets_that_yield_whole_batches(tokenizer, policy, granularity):
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_a_batch_sampler_given_as_sampler(policy):
-    made = datasets.Dataset.from_dict({"input_ids": [[i, i] for i in range(40)], "labels": [0] * 40}).with_format("torch")
+    made = datasets.Dataset.from_dict({"input_ids": [[i, i] for i in range(40)], "labels": [0] * 40}).with_format(
+        "torch"
+    )
     sampler = BatchSampler(SequentialSampler(made), 4, drop_last=False)
     loader = FilteringDataLoader(made, batch_size=None, sampler=sampler, policy=policy())
     for batch in loader:
