@@ -96,7 +96,7 @@ def test_a_decision_that_differs_is_found(corpus, monkeypatch):
         return bag._replace(ids=np.where(candidates.example_ids[0] % 2, bag.ids, 0).astype(np.int32))
 
     monkeypatch.setattr(filtering.TokensAndWords, "__call__", forgetful)
-    with pytest.raises(AssertionError, match="decisions differ|rows against"):
+    with pytest.raises(AssertionError, match=r"decisions differ|rows against"):
         filtering.same_survivors(policy, *filtering.loaders(corpus, policy, 8))
 
 

@@ -50,7 +50,7 @@ def test_what_could_be_at_the_hub_is_let_through(name):
 )
 def test_what_is_no_path_and_no_hub_name_is_told_with_what_is_allowed(name):
     with pytest.raises(
-        ValueError, match="does not exist: give a folder, a .jsonl, .json, .csv, .tsv, .parquet file or a hub name"
+        ValueError, match=r"does not exist: give a folder, a .jsonl, .json, .csv, .tsv, .parquet file or a hub name"
     ) as raised:
         names.check_data(name or " ")
     assert str(raised.value).startswith(name)

@@ -88,7 +88,7 @@ def test_runs_are_found_once_in_files_and_folders(folder):
 def test_nothing_found_says_where(tmp_path):
     with pytest.raises(ValueError, match=f"no .jsonl file in {tmp_path}: give files or folders"):
         report.find_runs([tmp_path])
-    with pytest.raises(ValueError, match="none.jsonl is not a file"):
+    with pytest.raises(ValueError, match=r"none.jsonl is not a file"):
         report.find_runs([tmp_path / "none.jsonl"])
 
 
