@@ -43,13 +43,13 @@ def find_splits(data: str) -> dict[str, list[Columns]]:
         return {"train": [read_file(path)]}
     if not path.exists():
         return _of_hub(data)
-    if any((path / name).is_file() for name in ("dataset_dict.json", "state.json")):
+    there = {file.name for file in path.iterdir()}
+    if "dataset_dict.json" in there or {"state.json", "dataset_info.json"} <= there:
         return _saved(path)
     found = [folder for folder in (path, path / "data") if folder.is_dir() and _named(folder)]
     if not found:
-        there = listing(sorted(file.name for file in path.iterdir()))
         wanted = f"train, validation or test files that end in {listing(READERS)}, or what save_to_disk wrote"
-        raise ValueError(f"folder {path} holds {there}: give one with {wanted}")
+        raise ValueError(f"folder {path} holds {listing(sorted(there))}: give one with {wanted}")
     if len(found) > 1:
         raise ValueError(
             f"folder {path} holds splits, and so does its folder data: name {path / 'data'}, or move one away"
