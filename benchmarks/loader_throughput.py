@@ -1,26 +1,26 @@
 """How fast is the loader, against what everybody uses today, and against what it was meant to reach?
 
-    python -m benchmarks.loader_throughput --data DIR --model DIR [--out FILE.jsonl] [--rows N] [--repeats 5] [--threads 1]
-                                           [--only WORK …] [--device cuda] [--profile]
+    python -m benchmarks.loader_throughput --data DIR --model DIR [--out FILE.jsonl] [--rows N] [--repeats 5]
+                                           [--threads 1] [--only WORK …] [--device cuda] [--profile]
     python -m benchmarks.loader_throughput --markdown FILE.jsonl
 
---data: a folder that holds ``sst2`` and ``ag_news``, or is one set of labelled texts (train.jsonl.gz or whatever ``filterloader
-train`` reads); without, sentences from docstrings. --model: a pretrained encoder with its tokenizer; without, small ones made on
-the spot. Needs the "bench" extra.
+--data: a folder that holds ``sst2`` and ``ag_news``, or is one set of labelled texts (train.jsonl.gz or whatever
+``filterloader train`` reads); without, sentences from docstrings. --model: a pretrained encoder with its tokenizer;
+without, small ones made on the spot. Needs the "bench" extra.
 
-Contenders take turns, repeat by repeat, in one process; a figure is the median over the repeats, with its range. A ratio is taken
-within each repeat, so that a slow moment of the machine hits both sides. A pass is drawn to its end without a model, with
-shuffling. After the timing, what came out is compared: batches tensor for tensor, decisions candidate by candidate. An
-inequality ends the run. One thread a process for the tokenizer, torch and ours, unless --threads says more.
+Contenders take turns, repeat by repeat, in one process; a figure is the median over the repeats, with its range. A
+ratio is taken within each repeat, so that a slow moment of the machine hits both sides. A pass is drawn to its end
+without a model, with shuffling. After the timing, what came out is compared: batches tensor for tensor, decisions
+candidate by candidate. An inequality ends the run. One thread a process for the tokenizer, torch and ours, unless
+--threads says more.
 """
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+from benchmarks import machine
 
 WORKS = ("tokenized", "raw", "filter", "screening", "predictor", "training", "stream", "startup", "gpu")
 
@@ -101,11 +101,11 @@ def main() -> None:
         lines = [json.loads(line) for line in Path(given.markdown).read_text().splitlines()]
         print("\n".join(table.markdown(lines)))
         return
-    settle_threads(given.threads)
+    machine.settle_threads(given.threads)
     import numba
     import torch
 
-    from benchmarks.throughput import machine, profiling
+    from benchmarks.throughput import profiling
     from benchmarks.throughput.corpus import corpora
 
     if numba.config.DISABLE_JIT:
@@ -122,11 +122,15 @@ def main() -> None:
                     flush=True,
                 )
         return
-    head = machine.hardware(*machine.LIBRARIES, threads=given.threads) | {
-        "libraries": list(machine.LIBRARIES), "commit": commit(), "date": machine.date(), "device": given.device, "repeats": given.repeats,
+    head = machine.described(*machine.LIBRARIES, threads=given.threads) | {
+        "libraries": list(machine.LIBRARIES),
+        "commit": machine.commit(),
+        "date": machine.date(),
+        "device": given.device,
+        "repeats": given.repeats,
         "model": Path(given.model).name if given.model else "small, random weights",
         "data": {corpus.name: {"rows": len(corpus), "bytes": corpus.bytes} for corpus in sets},
-    }  # fmt: skip
+    }
     lines = [head]
     print(json.dumps(head))
     for line in measured(given, sets):
@@ -138,20 +142,6 @@ def main() -> None:
         if given.out:  # a run that is cut off leaves what it has measured
             Path(given.out).write_text("".join(json.dumps(line) + "\n" for line in lines))
     print("\n".join(["", *table.markdown(lines)]))
-
-
-def settle_threads(threads: int) -> None:
-    """Before anything is imported that starts them."""
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "RAYON_NUM_THREADS"):
-        os.environ[name] = str(threads)
-    os.environ["TOKENIZERS_PARALLELISM"] = str(threads > 1).lower()
-
-
-def commit() -> str:
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=Path(__file__).parent, capture_output=True, text=True
-    )
-    return done.stdout.strip() or "unknown"
 
 
 if __name__ == "__main__":

@@ -2,23 +2,22 @@
 
     python -m benchmarks.predictor_throughput [--data DIR] [--tokenizer DIR] [--out FILE]
 
-Text: ``train.jsonl.gz`` in DIR (lines with "text" and "label") through a saved tokenizer; without, sentences from the
-docstrings of the installed libraries through a WordPiece trained on them. Labels above 0 are class 1.
+Text: what ``filterloader train`` reads in DIR, through a saved tokenizer; without, sentences from the docstrings of the
+installed libraries through a WordPiece trained on them. Labels above 0 are class 1.
 
 All contenders see the same batches in the same order, one after the other within each repeat; a time is the median over
 the repeats of the mean over the batches, so that a slow moment of the machine hits all. Predict means ``predict_proba``
 and update ``partial_fit``, called from Python; ours get ragged ids and integer labels and validate them, scikit-learn
-gets a CSR matrix with its repeats summed, river a dict a row, all built before the clock starts. "scikit-learn from ids"
-starts where ours do: its CSR matrix is built from the same ragged ids inside the clock, its repeats summed where the model
-needs that (Bernoulli; the multinomial adds them up itself). river sees few batches. After the timing all of ours that are
-not calibrated must equal both scikit-learns, which have seen the same updates.
+gets a CSR matrix with its repeats summed, river a dict a row, all built before the clock starts. "scikit-learn from
+ids" starts where ours do: its CSR matrix is built from the same ragged ids inside the clock, its repeats summed where
+the model needs that (Bernoulli; the multinomial adds them up itself). river sees few batches. After the timing all of
+ours that are not calibrated must equal both scikit-learns, which have seen the same updates.
 
 The floor is what the memory allows: a bare compiled loop, called from Python, that reads the table row of every id
 (predict) or adds 1 to one count of it (update), on a copy of the same table, without validation or arithmetic.
 """
 
 import argparse
-import gzip
 import json
 import time
 from pathlib import Path
@@ -29,7 +28,8 @@ import scipy.sparse
 import sklearn.naive_bayes
 from numba import njit
 
-from benchmarks.throughput.machine import hardware
+from benchmarks.machine import date, described
+from benchmarks.throughput.corpus import corpora
 from filterloader.data.candidates import Bag
 from filterloader.predictors.naive_bayes import BernoulliNB, MultinomialNB
 
@@ -62,28 +62,6 @@ def scatter(table, ids):
 # --- data
 
 
-def examples(data, tokenizer):
-    """Token ids a text, labels, and the number of different ids."""
-    if data is None:
-        from filterloader.experiments.demo_corpus import sentences
-
-        rows, _ = sentences()
-    else:
-        with gzip.open(Path(data) / "train.jsonl.gz", "rt") as lines:
-            rows = [json.loads(line) for line in lines]
-    texts, labels = [row["text"] for row in rows], np.array([int(row["label"] > 0) for row in rows])
-    if tokenizer is None:
-        from tokenizers import BertWordPieceTokenizer
-
-        words = BertWordPieceTokenizer()
-        words.train_from_iterator(texts, vocab_size=8000, show_progress=False)
-        return [encoding.ids for encoding in words.encode_batch(texts)], labels, words.get_vocab_size()
-    from transformers import AutoTokenizer
-
-    words = AutoTokenizer.from_pretrained(tokenizer)
-    return words(texts)["input_ids"], labels, len(words)
-
-
 def csr(bag):
     """The counts of a bag as scikit-learn takes them, repeats summed."""
     matrix = scipy.sparse.csr_matrix(
@@ -104,7 +82,7 @@ def batches(ids, labels, width, size, rng):
         dicts = []
         for i in range(len(rows)) if start < WARM + RIVER and start >= WARM - RIVER else ():
             part = slice(matrix.indptr[i], matrix.indptr[i + 1])
-            dicts.append(dict(zip(matrix.indices[part].tolist(), matrix.data[part].tolist())))
+            dicts.append(dict(zip(matrix.indices[part].tolist(), matrix.data[part].tolist(), strict=True)))
         out.append((bag, matrix, dicts, labels[order[start : start + size]]))
     return out[: WARM // size], out[WARM // size :]
 
@@ -164,7 +142,7 @@ class River:
             self.model.predict_proba_one(row)
 
     def update(self, batch):
-        for row, label in zip(batch[2], batch[3].tolist()):
+        for row, label in zip(batch[2], batch[3].tolist(), strict=True):
             self.model.learn_one(row, label)
 
 
@@ -250,7 +228,7 @@ def record(least, size, timed, name, operation, times):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", help="folder with train.jsonl.gz")
+    parser.add_argument("--data", help="folder or file of labelled texts (default: sentences from docstrings)")
     parser.add_argument("--tokenizer", help="folder or name of a saved tokenizer")
     parser.add_argument("--out", help="file for the results, JSON lines")
     parser.add_argument("--repeats", type=int, default=7)
@@ -259,26 +237,32 @@ def main():
         raise SystemExit("NUMBA_DISABLE_JIT is set: the times would be of the interpreter; unset it")
     if river is None:
         print("river is not installed: left out")
-    ids, labels, width = examples(args.data, args.tokenizer)
-    head = hardware("numpy", "scipy", "numba", "scikit-learn", "river") | {
-        "data": Path(args.data).name if args.data else "docstrings",
+    corpus, *_ = corpora(args.data, args.tokenizer, None)
+    head = described("numpy", "scipy", "numba", "scikit-learn", "river") | {
+        "data": corpus.name,
         "tokenizer": Path(args.tokenizer).name if args.tokenizer else "WordPiece trained on the texts",
-        "n_features": width,
+        "n_features": len(corpus.tokenizer),
         "repeats": args.repeats,
-        "date": time.strftime("%Y-%m"),
+        "date": date(),
     }
     print(json.dumps(head))
     print("microseconds a batch; (x) times longer than ours; [x] times the floor")
     lines = [head]
-    for line in measure(ids, labels, width, args.repeats):
+    for line in measure(
+        corpus.ids, (corpus.labels > 0).astype(int), len(corpus.tokenizer), args.repeats, sizes=SIZES, leasts=LEAST
+    ):
         lines.append(line)
-        us, slow = line["us"], line["times faster, ours"]
-        parts = [f"{key} {us[key]:.1f} [{line[f'times the floor, {key}']}]" for key in ("ours", "ours calibrated")]
-        parts += [f"{key} {us[key]:.0f} ({ratio:.0f})" for key, ratio in slow.items()] + [f"floor {us['floor']:.1f}"]
-        title = f"{line['model']:13} {line['op']:7} {line['batch']:3} rows, {line['ids_a_batch']:6.0f} ids: "
-        print(title + ", ".join(parts), flush=True)
+        print(said(line), flush=True)
     if args.out:
         Path(args.out).write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def said(line):
+    us, slow = line["us"], line["times faster, ours"]
+    parts = [f"{key} {us[key]:.1f} [{line[f'times the floor, {key}']}]" for key in ("ours", "ours calibrated")]
+    parts += [f"{key} {us[key]:.0f} ({ratio:.0f})" for key, ratio in slow.items()] + [f"floor {us['floor']:.1f}"]
+    title = f"{line['model']:13} {line['op']:7} {line['batch']:3} rows, {line['ids_a_batch']:6.0f} ids: "
+    return title + ", ".join(parts)
 
 
 if __name__ == "__main__":

@@ -1,34 +1,36 @@
-"""Which claims of the papers behind this library hold here? Runs the authors' script and its sensitivities, then judges claim by claim.
+"""Which claims of the papers behind this library hold here? Runs the authors' script and its sensitivities, then judges
+claim by claim.
 
     python -m benchmarks.reproduction --data DIR --model DIR_OR_NAME [--seeds 0 1 2] --out DIR [--beside DIR …]
 
-Fills cells as accuracy_time.py does (`--list`, `--page`, resuming), for SST-2 at the authors' batch size of 8, and writes
-OUT/README.md: each claim with the paper's figure, ours, and *reproduced*, *not reproduced* or *cannot be checked here*. --beside:
-folders that accuracy_time.py and joint.py filled, whose cells the claims on whole tables need.
+Fills cells as accuracy_time.py does (`--list`, `--page`, resuming), for SST-2 at the authors' batch size of 8, and
+writes OUT/README.md: each claim with the paper's figure, ours, and *reproduced*, *not reproduced* or *cannot be checked
+here*. --beside: folders that accuracy_time.py and joint.py filled, whose cells the claims on whole tables need.
 
-The authors' script differs from their paper (see ``ThreeStage.reference_script``); here it also takes single examples a step, without
-dropout, in its last stage, as theirs does (row ``script, batch 1``): many times the optimizer steps. So there are random controls that
-take single examples a step as well: all along (``batch 1``), and, fairest, from where the row's last stage began, with as many
-examples before and after as the row trained on (its own control). Predictor and threshold learn after eight single steps, not after each; the
-learning rate follows the stream here, after 6 % of warm-up, where the script's stands at half its start when it ends; and
-there are SST-2's first 6,000 training rows of 67,349, so that the last stage is reached late, or not at all: a claim about it is judged
-on the seeds that reach it. SST-2 is balanced, so there is no class-balanced control.
+The authors' script differs from their paper (see ``ThreeStage.reference_script``); here it also takes single examples a
+step, without dropout, in its last stage, as theirs does (row ``script, batch 1``): many times the optimizer steps. So
+there are random controls that take single examples a step as well: all along (``batch 1``), and, fairest, from where
+the row's last stage began, with as many examples before and after as the row trained on (its own control). Predictor
+and threshold learn after eight single steps, not after each; the learning rate follows the stream here, after 6 % of
+warm-up, where the script's stands at half its start when it ends; and there are SST-2's first 6,000 training rows of
+67,349, so that the last stage is reached late, or not at all: a claim about it is judged on the seeds that reach it.
+SST-2 is balanced, so there is no class-balanced control.
 """
 
 from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from time import perf_counter
 from typing import Any
 
 import torch
 
-from benchmarks import claims
+from benchmarks.claims import page
 from benchmarks.table import command, runner, tasks
 from benchmarks.table.systems import BASELINE, LADDER, System, keeping
-from filterloader import FilteringDataLoader, get_scheduler
+from filterloader import FilteringDataLoader
 from filterloader.experiments import metrics
 from filterloader.experiments import run as experiment
 
@@ -42,7 +44,9 @@ class ReproductionBench(runner.Bench):
         super().__init__(*settings, batch_size=BATCH)
 
     def control(self, policy: str, row: dict[str, Any], full: dict[str, Any]) -> System:
-        """Of a row that takes single steps: as many examples before its last stage and in it, by chance, and single steps from there on."""
+        """Of a row that takes single steps: as many examples before its last stage and in it, by chance, and single
+        steps from there on.
+        """
         if not row.get("single"):
             return super().control(policy, row, full)
         late = row["stages"].get("filter", 0.0)
@@ -62,35 +66,28 @@ class ReproductionBench(runner.Bench):
         model = copy.deepcopy(fresh)
         with torch.random.fork_rng():
             torch.random.manual_seed(seed)
-            wall, loader, singles = train_singly(
-                model, tokenizer, task.train, policy, recipe, seed=seed, when=system.single
-            )
-        guesses = experiment.predict(model, tokenizer, task.test, recipe)
-        labels = [row[recipe.label] for row in task.test]
-        result = experiment.Result(
-            system.policy, seed, guesses == labels, wall, loader.ledger.scalars(), metrics.macro_f1(labels, guesses)
+            how = {"seed": seed, "when": system.single}
+            wall, loader, singles = train_singly(model, tokenizer, task.train, policy, recipe, **how)
+        guesses, labels = (
+            experiment.predict(model, tokenizer, task.test, recipe),
+            experiment.labels_of(task.test, recipe),
         )
-        return result, loader, {"single": system.single, "singles": singles}
+        result = experiment.Result(system.policy, seed, guesses == labels, wall, loader.ledger.scalars(), guesses)
+        more = {"single": system.single, "singles": singles, "macro_f1": metrics.macro_f1(labels, guesses)}
+        return result, loader, more
 
 
 def train_singly(
     model, tokenizer, rows: Sequence, policy, recipe: experiment.Recipe, *, seed: int, when: str | tuple[float, float]
 ) -> tuple[float, FilteringDataLoader, int]:
-    """Train in place as `experiment.train`, but for single examples a step, without dropout, in a stage of the policy, in ``"all"``, or
-    from a share of the run on, in which the policy keeps another share. Returns ``(seconds, loader, single steps)``."""
-    start, device, singles = perf_counter(), next(model.parameters()).device, 0
-
-    def forward(inputs):
-        with experiment.autocast(recipe, device):
-            return experiment.class_losses(model, {name: tensor.to(device) for name, tensor in inputs.items()})
-
+    """Train in place as `experiment.train`, but for single examples a step, without dropout, in a stage of the policy,
+    in ``"all"``, or from a share of the run on, in which the policy keeps another share. Returns ``(seconds, loader,
+    single steps)``.
+    """
+    start, singles = perf_counter(), 0
     judges = getattr(type(policy), "gates_backward", True) is not False
-    loader = FilteringDataLoader(rows, recipe.batch_size, shuffle=True, tokenizer=tokenizer, text=recipe.text, label=recipe.label, policy=policy,
-                                 seed=seed, buffer_batches=8, score_fn=experiment.scorer(model, forward) if judges else None)  # fmt: skip
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=device.type in ("cpu", "cuda")
-    )
-    scheduler = get_scheduler("linear", optimizer, loader, epochs=recipe.epochs, warmup=recipe.warmup)
+    loader, forward = experiment.prepare(model, tokenizer, rows, policy, recipe, seed=seed, score=judges)
+    optimizer, scheduler = experiment.optimizer_of(model, loader, recipe)
 
     def step(loss):
         loss.backward()
@@ -106,26 +103,25 @@ def train_singly(
                 policy.keep = when[1] if single else policy.keep
             model.train(not single)
             if single:
-                losses = torch.zeros(len(batch["labels"]))
-                for i, length in enumerate(batch["attention_mask"].sum(dim=1).tolist()):
-                    loss = forward(
-                        {
-                            name: part[i : i + 1, :length] if part.ndim == 2 else part[i : i + 1]
-                            for name, part in batch.items()
-                        }
-                    )[0][0]
-                    losses[i] = loss.detach()
+                losses = []
+                for one in each(batch):
+                    loss = forward(one)[0][0]
+                    losses.append(loss.detach())
                     step(loss)
                 singles += len(losses)
-                loader.hook.report(losses, batch)
+                loader.hook.report(torch.stack(losses), batch)
             else:
                 loss = loader.hook.report(forward(batch)[0], batch)
                 if loss is not None:
                     step(loss)
             scheduler.step()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return perf_counter() - start, loader, singles
+    return experiment.elapsed(start, model), loader, singles
+
+
+def each(batch: dict[str, torch.Tensor]) -> Iterator[dict[str, torch.Tensor]]:
+    """A batch's examples one by one, without their padding."""
+    for i, length in enumerate(batch["attention_mask"].sum(dim=1).tolist()):
+        yield {name: part[i : i + 1, :length] if part.ndim == 2 else part[i : i + 1] for name, part in batch.items()}
 
 
 SINGLE = "script, batch 1"
@@ -160,8 +156,16 @@ def _rows() -> list[System]:
 
 SMALL = {"sst2": tasks.Size(6000, None, 2, 64, 1e-4, hub=tasks.SMALL["sst2"].hub)}
 FULL = {"sst2": tasks.Size(None, None, 2, 128, 1e-4, hub=tasks.SMALL["sst2"].hub)}
-TABLE = command.Table("reproduction", "The papers' claims, run and judged one by one; see the head of this file.", SMALL, FULL, _rows(), own=[f"three_stage/{SINGLE}"],
-                      bench=ReproductionBench, write=claims.write)  # fmt: skip
+TABLE = command.Table(
+    "reproduction",
+    "The papers' claims, run and judged one by one; see the head of this file.",
+    SMALL,
+    FULL,
+    _rows(),
+    own=[f"three_stage/{SINGLE}"],
+    bench=ReproductionBench,
+    write=page.write,
+)
 
 if __name__ == "__main__":
     sys.exit(command.main(TABLE))

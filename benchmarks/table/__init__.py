@@ -1,1 +1,1 @@
-"""The machinery of the accuracy-time table: tasks, systems, the plan of cells, their store, and what is made of them."""
+"""Table: tasks, systems, the plan of cells, how one is run, their store, and what is made of them."""

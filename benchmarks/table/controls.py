@@ -18,9 +18,10 @@ from filterloader.experiments import metrics
 class Row:
     """One row of the table: the cells of one policy and budget, a seed each, beside their controls.
 
-    controls: name -> scores ``[seeds, test]`` of that control at each cell's wall-clock, read off its ladder. own: name -> the
-    controls that were run for this row, a seed each, which are rungs of its ladder. merit: accuracy minus the better control's, with
-    its paired interval; None without controls, and for rows of other passes than training on everything has.
+    controls: name -> scores ``[seeds, test]`` of that control at each cell's wall-clock, read off its ladder. own: name
+    -> the controls that were run for this row, a seed each, which are rungs of its ladder. merit: accuracy minus the
+    better control's, with its paired interval; None without controls, and for rows of other passes than training on
+    everything has.
     """
 
     dataset: str
@@ -53,11 +54,13 @@ def scores_of(cell: dict[str, Any]) -> np.ndarray:
 
 
 def at_wall_clock(rungs: Sequence[dict[str, Any]], wall_s: float, field: str = "wall_s") -> np.ndarray:
-    """Scores ``[test]`` of a control at ``wall_s`` seconds (or at that much of another field), read off a ladder of its runs.
+    """Scores ``[test]`` of a control at ``wall_s`` seconds (or at that much of another field), read off a ladder of its
+    runs.
 
-    rungs: cells of one data set, seed and control at rising shares, and the one that trained on everything; at least one.
-    Between the two rungs next in time each example's score is interpolated, linear in the logarithm of time. Beyond the
-    dearest rung it is that rung's, and below the cheapest that one's, so there the control has had more time than the row.
+    rungs: cells of one data set, seed and control at rising shares, and the one that trained on everything; at least
+    one. Between the two rungs next in time each example's score is interpolated, linear in the logarithm of time.
+    Beyond the dearest rung it is that rung's, and below the cheapest that one's, so there the control has had more time
+    than the row.
     """
     rungs = sorted(rungs, key=lambda cell: cell[field])
     above = next((i for i, cell in enumerate(rungs) if cell[field] >= wall_s), len(rungs) - 1)
@@ -72,8 +75,9 @@ def at_wall_clock(rungs: Sequence[dict[str, Any]], wall_s: float, field: str = "
 def ladder(
     policy: str, seed: int, cells: Sequence[dict[str, Any]], suffix: str = "", row: str | None = None
 ) -> list[dict[str, Any]]:
-    """The rungs of a control: its cells whose budget is a share (and a suffix), those that were run for ``row``, and the cell that
-    trained on everything."""
+    """The rungs of a control: its cells whose budget is a share (and a suffix), those that were run for ``row``, and
+    the cell that trained on everything.
+    """
     shares = [f"{share:g}{suffix}" for share in (*LADDER, 1.0)]
 
     def rung(cell: dict[str, Any]) -> bool:
@@ -85,7 +89,10 @@ def ladder(
 
 
 def rows(store: Store, dataset: str) -> list[Row]:
-    """The rows of one data set, in the order in which they were first run. Of several setups, that of the last cell counts."""
+    """The rows of one data set, in the order in which they were first run.
+
+    Of several setups, that of the last cell counts.
+    """
     cells = store.of(dataset=dataset)
     if not cells:
         return []
@@ -122,8 +129,9 @@ def own_controls(control: str, name: str, cells: Sequence[dict[str, Any]]) -> li
 def ladder_controls(
     members: Sequence[dict[str, Any]], cells: Sequence[dict[str, Any]], name: str | None = None
 ) -> dict[str, np.ndarray]:
-    """The controls read off the ladder, by their name: those that have a rung for each of the members' seeds. name: of the row, whose
-    own controls are rungs too."""
+    """The controls read off the ladder, by their name: those that have a rung for each of the members' seeds. name: of
+    the row, whose own controls are rungs too.
+    """
     found = {}
     for policy in CONTROLS:
         ladders = [ladder(policy, member["seed"], cells, row=name) for member in members]

@@ -15,29 +15,46 @@ from benchmarks.table.systems import BASELINE
 from filterloader.experiments import tables as report
 
 OPTIONAL = ("intent %", "slot F1")  # of joint.py
-COLUMNS = ("row", "accuracy", *OPTIONAL, "macro F1", "wall_s", "t_norm_measured", "t_norm_modelled", "forwarded", "backwarded", "agot",
-           "better control", "minus control, points", "marks")  # fmt: skip
+COLUMNS = (
+    "row",
+    "accuracy",
+    *OPTIONAL,
+    "macro F1",
+    "wall_s",
+    "t_norm_measured",
+    "t_norm_modelled",
+    "forwarded",
+    "backwarded",
+    "agot",
+    "better control",
+    "minus control, points",
+    "marks",
+)
 ABOUT = """\
 Made of `cells.jsonl` by `python -m benchmarks.accuracy_time --page --out DIR`; do not edit by hand.
 
 - **accuracy**: on the reported split, mean over seeds, with a 95 % bootstrap interval over seeds and test examples.
-- **T_norm**: measured wall-clock over that of training on everything with the same seed; **modelled**: the paper's formula, with the
-  forward and backward times of training on everything. It counts scoring the whole data set before a pass, but no predictor,
-  no proxy, and no second forward pass of what a row scored ahead and kept.
-- **forwarded**, **backwarded**: share of the stream; a row that scores ahead forwards what it keeps twice, and counts it once.
-- **minus control**: accuracy minus that of the better of two controls at the same measured wall-clock, with a 95 % paired bootstrap
-  interval. An interval that holds 0 means: no difference was seen. Bold: it does not hold 0, and the row has been run with every seed.
-  Two controls that are equal in truth are not equal here, and the better one is taken: that leans against the row, by some
-  .3 points where they differ by .8. With three seeds a bootstrap takes what hangs on the seed for a fifth less than it is.
-  Beyond the dearest rung the control is training on everything, below the cheapest it has had more time than the row.
-- **P**: on the Pareto front (nothing is both faster and more accurate); **A**: highest AGOT (epsilon 0.95) of the rows that train all
-  weights; both among rows run with every seed.
+- **T_norm**: measured wall-clock over that of training on everything with the same seed; **modelled**: the paper's
+  formula, with the forward and backward times of training on everything. It counts scoring the whole data set before a
+  pass, but no predictor, no proxy, and no second forward pass of what a row scored ahead and kept.
+- **forwarded**, **backwarded**: share of the stream; a row that scores ahead forwards what it keeps twice and counts
+  it once.
+- **minus control**: accuracy minus that of the better of two controls at the same measured wall-clock, with a 95 %
+  paired bootstrap interval. An interval that holds 0 means: no difference was seen. Bold: it does not hold 0, and the
+  row has been run with every seed. Two controls that are equal in truth are not equal here, and the better one is
+  taken: that leans against the row, by some .3 points where they differ by .8. With three seeds a bootstrap takes what
+  hangs on the seed for a fifth less than it is. Beyond the dearest rung the control is training on everything, below
+  the cheapest it has had more time than the row.
+- **P**: on the Pareto front (nothing is both faster and more accurate); **A**: highest AGOT (epsilon 0.95) of the rows
+  that train all weights; both among rows run with every seed.
 """
 
 
 def write(store: Store, folder: Path, beside: Sequence[Path] = ()) -> list[Path]:
-    """Write README.md and a picture a data set into ``folder``; returns the files. Without matplotlib: the page only, with a note.
-    beside: not used."""
+    """Write README.md and a picture a data set into ``folder``; returns the files.
+
+    Without matplotlib: the page only, with a note. beside: not used.
+    """
     names = list(dict.fromkeys(cell["dataset"] for cell in store.cells.values()))
     parts, written = ["# Accuracy against time", "", ABOUT], []
     for name in names:
@@ -70,8 +87,9 @@ def lines(found: Sequence[Row]) -> list[dict[str, Any]]:
     for row in found:
         accuracy, low, high = row.accuracy
         seen = row.mean("seen")
-        line: dict[str, Any] = {"row": f"{row.policy} {row.budget}" + ("" if len(row.cells) == len(full.cells) else f" ({len(row.cells)} seeds)"),
-                                "accuracy": accuracy, "accuracy_low": low, "accuracy_high": high}  # fmt: skip
+        few = "" if row in whole else f" ({len(row.cells)} seeds)"
+        line: dict[str, Any] = {"row": f"{row.policy} {row.budget}{few}", "accuracy": accuracy}
+        line |= {"accuracy_low": low, "accuracy_high": high}
         line |= {name: row.mean(name) for name in ("wall_s", "t_norm_measured", "t_norm_modelled")}
         line["t_norm_modelled"] = None if row.cells[0].get("frozen") else line["t_norm_modelled"]
         line |= {"forwarded": 1 - row.mean("alpha_fb"), "backwarded": row.mean("backwarded") / seen if seen else None}
@@ -81,8 +99,8 @@ def lines(found: Sequence[Row]) -> list[dict[str, Any]]:
             gap, gap_low, gap_high = row.merit
             value = f"{100 * gap:+.2f} ({100 * gap_low:+.1f} to {100 * gap_high:+.1f})"
             control = 100 * row.controls[row.better].mean()
-            line |= {"minus control, points": f"**{value}**" if (gap_low > 0 or gap_high < 0) and row in whole else value,
-                     "better control": f"{row.better} {control:.2f}"}  # fmt: skip
+            line["minus control, points"] = f"**{value}**" if (gap_low > 0 or gap_high < 0) and row in whole else value
+            line["better control"] = f"{row.better} {control:.2f}"
         line["marks"] = " ".join(mark for mark, has in (("P", row.name in front), ("A", row.name == best)) if has)
         table.append(line)
     return table
@@ -93,10 +111,15 @@ def described(found: Sequence[Row]) -> str:
     cell = next(row for row in found if (row.policy, row.budget) == BASELINE).cells[-1]
     seeds = sorted({cell["seed"] for row in found for cell in row.cells})
     quiet = _quiet([cell for row in found for cell in row.cells])
-    return (f"{cell['train_rows']:,} training rows x {cell['epochs']} passes, {cell['test_rows']:,} test rows, at most {cell['max_length']} tokens; "
-            f"{cell['model'] or 'a tiny encoder from nothing'}, all weights trained (but for `frozen`), AdamW {cell['lr']:g}, {cell['precision']}, batch "
-            f"{cell['batch_size']}; seeds {', '.join(map(str, seeds))}; {cell['device']} ({cell['hardware']}, {cell['threads']} threads), "
-            f"{cell['date']}, filterloader {cell['version']}, torch {cell['torch']}. Untrained: {100 * cell['base_accuracy']:.2f} %.{quiet}")  # fmt: skip
+    data = f"{cell['train_rows']:,} training rows x {cell['epochs']} passes, {cell['test_rows']:,} test rows"
+    model = f"{cell['model'] or 'a tiny encoder from nothing'}, all weights trained (but for `frozen`)"
+    shared = f"AdamW {cell['lr']:g}, {cell['precision']}, batch {cell['batch_size']}"
+    where = f"{cell['device']} ({cell['hardware']}, {cell['threads']} threads), {cell['date']}"
+    code = f"filterloader {cell['version']}, torch {cell['torch']}"
+    return (
+        f"{data}, at most {cell['max_length']} tokens; {model}, {shared}; seeds {', '.join(map(str, seeds))}; {where}, "
+        f"{code}. Untrained: {100 * cell['base_accuracy']:.2f} %.{quiet}"
+    )
 
 
 def _quiet(cells: Sequence[dict[str, Any]]) -> str:
@@ -114,7 +137,9 @@ def _quiet(cells: Sequence[dict[str, Any]]) -> str:
 
 
 def notes(found: Sequence[Row], store: Store) -> list[str]:
-    """What the rows say besides: stages, overlap, the predictor's cost, and how far the ladder is from controls run at a row's own time."""
+    """What the rows say besides: stages, overlap, the predictor's cost, and how far the ladder is from controls run at
+    a row's own time.
+    """
     said = []
     for row in found:
         stages = [cell["stages"] for cell in row.cells if cell.get("stages")]
@@ -140,7 +165,8 @@ def _gap_of_ladder(row: Row, name: str, own: Sequence[dict[str, Any]], store: St
     run = sum(100 * cell["accuracy"] for cell in own) / len(own)
     read = 100 * ladder_controls(own, cells)[name].mean()
     walls = sum(cell["wall_s"] for cell in own) / len(own)
-    return f"- {row.name} ({row.mean('wall_s'):.1f} s): {name} run for it {run:.2f} % ({walls:.1f} s), read off the other rungs at that time {read:.2f} %."
+    ran = f"{name} run for it {run:.2f} % ({walls:.1f} s)"
+    return f"- {row.name} ({row.mean('wall_s'):.1f} s): {ran}, read off the other rungs at that time {read:.2f} %."
 
 
 def _points(value: float | None) -> str | None:

@@ -12,9 +12,17 @@ from filterloader.experiments.metrics import pareto_front
 from filterloader.experiments.pictures import COLOURS, FAINT, INK, dress
 
 COLOUR = {
-    "train_all": "#000000", "fixed_threshold": "#E69F00", "auto_threshold": "#8C5A00", "three_stage": "#0072B2", "autoassist": "#56B4E9",
-    "selection_via_proxy": "#CC79A7", "static_el2n": "#7FB800", "dynamic_el2n": "#009E73", "infobatch": "#D55E00", "selective_backprop": "#6A3D9A",
-}  # fmt: skip
+    "train_all": "#000000",
+    "fixed_threshold": "#E69F00",
+    "auto_threshold": "#8C5A00",
+    "three_stage": "#0072B2",
+    "autoassist": "#56B4E9",
+    "selection_via_proxy": "#CC79A7",
+    "static_el2n": "#7FB800",
+    "dynamic_el2n": "#009E73",
+    "infobatch": "#D55E00",
+    "selective_backprop": "#6A3D9A",
+}
 SHAPES = "osD^vPX<>h"
 CONTROL_LINES = {"random": ("#777777", "o", "-"), "class_balanced": ("#B5651D", "s", (0, (5, 2)))}
 
@@ -39,19 +47,15 @@ def draw(found: Sequence[Row], path: Path) -> Path:
             _point(axes, row, COLOUR.get(row.policy, COLOURS[len(budgets) % 7]), shape, floor)
     points = [_place(row) for row in found]
     front = [points[i] for i in pareto_front(points)]
-    axes.step(
-        *zip(*front), where="post", color=INK, linewidth=1, linestyle=":", zorder=1.5, label="Pareto front (all rows)"
-    )
+    how = {"color": INK, "linewidth": 1, "linestyle": ":", "zorder": 1.5, "label": "Pareto front (all rows)"}
+    axes.step(*zip(*front, strict=True), where="post", **how)
     best = _best(found)
     if best is not None:
-        axes.plot(*_place(best), "o", markersize=17, markerfacecolor="none", markeredgecolor=INK, markeredgewidth=1.4, linestyle="none",
-                  label="highest AGOT (all weights trained)")  # fmt: skip
+        ring = {"markersize": 17, "markerfacecolor": "none", "markeredgecolor": INK, "markeredgewidth": 1.4}
+        axes.plot(*_place(best), "o", **ring, linestyle="none", label="highest AGOT (all weights trained)")
     seeds = len({cell["seed"] for row in found for cell in row.cells})
-    dress(
-        axes,
-        "wall-clock time of the training run (s)",
-        f"{full.dataset}: accuracy against time; up and to the left is better",
-    )
+    title = f"{full.dataset}: accuracy against time; up and to the left is better"
+    dress(axes, "wall-clock time of the training run (s)", title)
     axes.set_ylabel(f"test accuracy (%), mean of {seeds} seed{'s' * (seeds > 1)}, 95 % interval", fontsize=9, color=INK)
     axes.set_xlim(left=0)
     axes.set_ylim(floor, None)
@@ -73,44 +77,25 @@ def _line(axes, rungs: list[Row], full: Row, control: str) -> None:
     rungs = sorted([*rungs, full], key=lambda row: row.mean("wall_s"))
     colour, shape, dashes = CONTROL_LINES[control]
     time = [row.mean("wall_s") for row in rungs]
-    means, lows, highs = zip(*(tuple(100 * value for value in row.accuracy) for row in rungs))
+    means, lows, highs = zip(*(tuple(100 * value for value in row.accuracy) for row in rungs), strict=True)
     axes.fill_between(time, lows, highs, color=colour, alpha=0.10, linewidth=0, zorder=0.5)
-    axes.plot(
-        time,
-        means,
-        color=colour,
-        linestyle=dashes,
-        linewidth=2,
-        marker=shape,
-        markersize=4,
-        zorder=2,
-        label=f"control: {control.replace('_', ' ')}",
-    )
+    look = {"color": colour, "linestyle": dashes, "linewidth": 2, "marker": shape, "markersize": 4, "zorder": 2}
+    axes.plot(time, means, label=f"control: {control.replace('_', ' ')}", **look)
 
 
 def _point(axes, row: Row, colour: str, shape: str, floor: float) -> None:
     time, accuracy = _place(row)
-    name = row.policy.replace("_", " ") + (
-        "" if (row.policy, row.budget) == BASELINE or row.budget == "default" else f", {row.budget}"
-    )
+    plain = (row.policy, row.budget) == BASELINE or row.budget == "default"
+    name = row.policy.replace("_", " ") + ("" if plain else f", {row.budget}")
     if accuracy < floor:
-        axes.annotate(f"{name}: {accuracy:.1f}", (time, floor), xytext=(0, 14), textcoords="offset points", fontsize=7.5, color=colour, ha="center",
-                      arrowprops={"arrowstyle": "->", "color": colour})  # fmt: skip
+        arrow = {"arrowstyle": "->", "color": colour}
+        how = {"xytext": (0, 14), "textcoords": "offset points", "fontsize": 7.5, "color": colour, "ha": "center"}
+        axes.annotate(f"{name}: {accuracy:.1f}", (time, floor), arrowprops=arrow, **how)
         return
     _, low, high = row.accuracy
     axes.plot([time, time], [100 * low, 100 * high], color=colour, linewidth=1, alpha=0.35, zorder=2.5)
-    axes.plot(
-        time,
-        accuracy,
-        shape,
-        color=colour,
-        markersize=8,
-        markeredgecolor="white",
-        markeredgewidth=0.7,
-        zorder=3,
-        label=name,
-        linestyle="none",
-    )
+    look = {"color": colour, "markersize": 8, "markeredgecolor": "white", "markeredgewidth": 0.7, "zorder": 3}
+    axes.plot(time, accuracy, shape, label=name, linestyle="none", **look)
 
 
 def _floor(found: Sequence[Row], full: Row) -> float:

@@ -13,7 +13,9 @@ from benchmarks.table.systems import BASELINE, CONTROLS, System
 
 @dataclass(frozen=True)
 class Cell:
-    """One training run. controls: ``policy/budget`` of the row whose own control it is; its budget is known once that row is."""
+    """One training run. controls: ``policy/budget`` of the row whose own control it is; its budget is known once that
+    row is.
+    """
 
     dataset: str
     system: System
@@ -40,7 +42,8 @@ class Cell:
 
     @property
     def name(self) -> str:
-        return f"{self.dataset} {f'{self.system.policy} as {self.controls}' if self.controls else self.system.name} seed {self.seed}"
+        row = f"{self.system.policy} as {self.controls}" if self.controls else self.system.name
+        return f"{self.dataset} {row} seed {self.seed}"
 
 
 def cells(
@@ -64,8 +67,9 @@ def cells(
 
 
 def missing(planned: Sequence[Cell], store: Store, setups: Mapping[str, str], steady: float = 0.0) -> list[Cell]:
-    """The planned cells that are not in the store, or there with other settings of their policy, or whose run had less than
-    ``steady`` of its processors. setups: digest a data set."""
+    """The planned cells that are not in the store, or there with other settings of their policy, or whose run had less
+    than ``steady`` of its processors. setups: digest a data set.
+    """
     found = [(cell, store.get(cell.key(setups[cell.dataset]))) for cell in planned]
     return [
         cell
@@ -83,7 +87,9 @@ def _of_another_run(cell: Cell, there: dict[str, Any], store: Store) -> bool:
 
 
 def quiet(cell: dict[str, Any]) -> float:
-    """The share of its processors that a run on a CPU had: processor time over wall-clock x threads; 1 where that is not known."""
+    """The share of its processors that a run on a CPU had: processor time over wall-clock x threads; 1 where that is
+    not known.
+    """
     known = cell.get("elapsed_s") and cell.get("cpu_s") is not None and cell.get("device") == "cpu"
     return cell["cpu_s"] / cell["elapsed_s"] / cell["threads"] if known else 1.0
 

@@ -1,4 +1,4 @@
-"""Store: finished cells as JSON lines, one whole line a cell; half a line, where a run was killed, counts for nothing."""
+"""Store: finished cells as JSON lines; half a line, where a run was killed, counts for nothing."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ except ImportError:  # a system without file locks
 
 
 class Key(NamedTuple):
-    """Which cell a line is. controls: ``policy/budget`` of the row whose own control it is (then budget is ``"="``), else None.
-    setup: the digest of everything the cells of one table share (data, sizes, model, recipe)."""
+    """Which cell a line is. controls: ``policy/budget`` of the row whose own control it is (then budget is ``"="``),
+    else None. setup: the digest of everything the cells of one table share (data, sizes, model, recipe).
+    """
 
     dataset: str
     policy: str
@@ -32,10 +33,12 @@ class Key(NamedTuple):
 
 
 class Store:
-    """The cells of one file, in the order in which they were finished; a cell that stands twice counts as it stands last.
+    """The cells of one file, in the order in which they were finished; a cell that stands twice counts as it stands
+    last.
 
-    path: made on the first `add`. Reading changes no file. Who writes claims the folder first; each cell is one write, flushed to
-    the disk. Attribute ``shown``: the setup of each data set whose cells are to be shown, where it is not that of the last cell.
+    path: made on the first `add`. Reading changes no file. Who writes claims the folder first; each cell is one write,
+    flushed to the disk. Attribute ``shown``: the setup of each data set whose cells are to be shown, where it is not
+    that of the last cell.
     """
 
     def __init__(self, path: str | Path):
@@ -68,7 +71,10 @@ class Store:
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
-        """Where nobody else writes, and the file ends in a whole line. Raises ValueError where another process has claimed the folder."""
+        """Where nobody else writes, and the file ends in a whole line.
+
+        Raises ValueError where another process has claimed the folder.
+        """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         folder = os.open(self.path.parent, os.O_RDONLY) if fcntl else None
         try:
@@ -77,8 +83,8 @@ class Store:
                     fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
                     raise ValueError(
-                        f"another process is filling {self.path.parent}; wait for it, or give this one an --out of its own and put the lines of "
-                        "both cells.jsonl into one file afterwards"
+                        f"another process is filling {self.path.parent}; wait for it, or give this one an --out of its "
+                        "own and put the lines of both cells.jsonl into one file afterwards"
                     ) from None
             if self.path.is_file():  # as it is now: another process may have written since
                 self.cells.clear()

@@ -15,11 +15,11 @@ BASELINE = ("train_all", "1")
 
 @dataclass(frozen=True)
 class System:
-    """A row. policy: its name in POLICIES. budget: what tells it from other rows of that policy. build: (class, epochs) ->
-    policy. scored: the loader gets the current model as ``score_fn`` (None: where the policy surveys the data set with it).
-    frozen: only the last layer and the head are trained.
-    epochs, batch_size: others than the task's. single: when to train one example a step (reproduction.py): in the ``"filter"`` stage, in
-    ``"all"``, or from a share of the run on, keeping a share from then on (a pair).
+    """A row. policy: its name in POLICIES. budget: what tells it from other rows of that policy. build: (class, epochs)
+    -> policy. scored: the loader gets the current model as ``score_fn`` (None: where the policy surveys the data set
+    with it). frozen: only the last layer and the head are trained. epochs, batch_size: others than the task's. single:
+    when to train one example a step (reproduction.py): in the ``"filter"`` stage, in ``"all"``, or from a share of the
+    run on, keeping a share from then on (a pair).
     """
 
     policy: str
@@ -94,8 +94,9 @@ SYSTEMS = _rows()
 
 
 def choose(systems: Sequence[System], names: Iterable[str] | None, epochs: int = 2) -> tuple[list[System], list[str]]:
-    """The rows of these policies (or ``policy/budget``), the baseline and the controls always with them, and notes on those
-    that cannot be built here. Raises ValueError for a name that no row has."""
+    """The rows of these policies (or ``policy/budget``), the baseline and the controls always with them, and notes on
+    those that cannot be built here. Raises ValueError for a name that no row has.
+    """
     wanted = None if names is None else set(names)
     known = {system.policy for system in systems} | {system.name for system in systems}
     if wanted is not None and wanted - known:
@@ -115,7 +116,9 @@ def choose(systems: Sequence[System], names: Iterable[str] | None, epochs: int =
 
 
 def freeze(model) -> None:
-    """What a user writes to train only the last layer and the head: no gradient for the embeddings and all lower layers."""
+    """What a user writes to train only the last layer and the head: no gradient for the embeddings and all lower
+    layers.
+    """
     base = model.base_model
     layers = max((part for part in base.modules() if type(part).__name__ == "ModuleList"), key=len)
     for parameter in base.parameters():

@@ -30,8 +30,9 @@ class Size:
 
 
 RATES = (5e-5, 1e-4, 2e-4, 4e-4, 8e-4)
-# Sizes for a few hours of CPU cores: training on everything takes half a minute to two minutes of one core, and all rows of all data
-# sets about two and a half hours a seed. The rates of SST-2, ATIS, Yelp and SNIPS were chosen at somewhat larger sizes, out of the first four.
+# Sizes for a few hours of CPU cores: training on everything takes half a minute to two minutes of one core, and all
+# rows of all data sets about two and a half hours a seed. The rates of SST-2, ATIS, Yelp and SNIPS were chosen at
+# somewhat larger sizes, out of the first four.
 SMALL = {
     "sst2": Size(6000, None, 2, 64, 1e-4, hub="nyu-mll/glue:sst2"),
     "atis": Size(None, None, 4, 64, 2e-4, tune=478, label="intent"),
@@ -42,8 +43,8 @@ SMALL = {
     "qnli": Size(1400, 1000, 2, 64, 2e-4, hub="nyu-mll/glue:qnli"),
     "amazon_multidomain": Size(800, 1000, 2, 64, 2e-4),
 }
-# All data, for a GPU: two passes as in the paper's main table, more over the two small sets; the rates are those of the small
-# sizes until `--full --tune` says otherwise.
+# All data, for a GPU: two passes as in the paper's main table, more over the two small sets; the rates are those of the
+# small sizes until `--full --tune` says otherwise.
 FULL = {
     name: replace(size, train=None, test=None, epochs=10 if size.label == "intent" else 2, max_length=128)
     for name, size in SMALL.items()
@@ -66,7 +67,10 @@ class Task:
 
 
 def size_of(name: str, sizes: Mapping[str, Size] = SMALL, *, full: bool = False, **changes: Any) -> Size:
-    """The size of a data set, with what is not None in ``changes`` put in its place. full: all of one that ``sizes`` does not name."""
+    """The size of a data set, with what is not None in ``changes`` put in its place.
+
+    full: all of one that ``sizes`` does not name.
+    """
     other = replace(OTHER, train=None, test=None) if full else OTHER
     return replace(sizes.get(name, other), **{key: value for key, value in changes.items() if value is not None})
 
@@ -74,8 +78,8 @@ def size_of(name: str, sizes: Mapping[str, Size] = SMALL, *, full: bool = False,
 def load(name: str, size: Size, folder: Path | None) -> Task:
     """Read a data set: ``folder/name`` where it is there, else the hub. The same arguments give the same rows.
 
-    The tuning rows are drawn from train first, and never trained on or reported; the reported rows are those of the test
-    split (the validation split where test has no labels, or there is none).
+    The tuning rows are drawn from train first, and never trained on or reported; the reported rows are those of the
+    test split (the validation split where test has no labels, or there is none).
     """
     there = folder is not None and (folder / name).exists()
     found = datafiles.load(folder / name if there else size.hub or name, label=size.label)

@@ -9,10 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.throughput.corpus import Corpus
+
 
 def interleaved(contenders: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
-    """Seconds of each call, ``repeats`` a contender. They take turns, so that a slow moment of the machine hits all, and another
-    one begins each repeat."""
+    """Seconds of each call, ``repeats`` a contender.
+
+    They take turns, so that a slow moment of the machine hits all, and another one begins each repeat.
+    """
     times: dict[str, list[float]] = {name: [] for name in contenders}
     names = list(contenders)
     for repeat in range(repeats):
@@ -50,6 +54,12 @@ def times_faster(times: Mapping[str, Sequence[float]], ours: str, aims: Mapping[
         for name, own in times.items()
         if name != ours
     }
+
+
+def record(work: str, corpus: Corpus, *, batch: int, workers: int = 0, rows: int | None = None, **more: Any) -> dict:
+    """What is kept of a measurement. more: ``unit``, ``rate``, ``figures`` and ``checked``, and what else there is."""
+    shown = {"batch": batch, "workers": workers, "rows": len(corpus) if rows is None else rows}
+    return {"work": work, "data": corpus.name, **shown, **more}
 
 
 def _short(value: float) -> float:

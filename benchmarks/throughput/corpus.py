@@ -41,6 +41,10 @@ class Corpus:
             )
 
     @cached_property
+    def ids(self) -> list[list[int]]:
+        return self.tokenized.with_format("arrow")[:]["input_ids"].to_pylist()
+
+    @cached_property
     def texts(self) -> list[str]:
         return self.raw.with_format("arrow")[:]["text"].to_pylist()
 
@@ -77,8 +81,9 @@ def quiet() -> Iterator[None]:
 
 
 def corpora(data: str | None, model: str | None, rows: int | None) -> list[Corpus]:
-    """Those of ``SETS`` that the folder ``data`` holds, or the one that it is, ``rows`` of each (None: all). Without a folder:
-    sentences from the docstrings of the installed libraries; without a model: a WordPiece trained on the texts."""
+    """Those of ``SETS`` that the folder ``data`` holds, or the one that it is, ``rows`` of each (None: all). Without a
+    folder: sentences from the docstrings of the installed libraries; without a model: a WordPiece trained on the texts.
+    """
     from filterloader.experiments import data_files as datafiles
     from filterloader.experiments import demo_corpus as docstrings
     from filterloader.experiments import models as encoder

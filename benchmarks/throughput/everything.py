@@ -1,4 +1,6 @@
-"""Everything: how fast do batches come out of the loader where nothing is filtered, against a ``DataLoader`` and the bare tokenizer?"""
+"""Everything: how fast do batches come out of the loader where nothing is filtered, against a ``DataLoader`` and the
+bare tokenizer?
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from tokenizers import Tokenizer
 from torch.utils.data import DataLoader
 from transformers import DataCollatorWithPadding
 
-from benchmarks.throughput.clock import figure, interleaved, rates, times_faster
+from benchmarks.throughput.clock import figure, interleaved, rates, record, times_faster
 from benchmarks.throughput.corpus import Corpus
 from filterloader import FilteringDataLoader, TrainAll
 
@@ -50,7 +52,7 @@ def drain(batches: Iterable) -> int:
 
 def wake(*loaders: Iterable) -> None:
     for loader in loaders:
-        for _, _ in zip(range(_AWAKE), loader):
+        for _, _ in zip(range(_AWAKE), loader, strict=False):
             pass
 
 
@@ -62,10 +64,9 @@ def tokenized(corpus: Corpus, *, batch: int, workers: int, repeats: int, pin: bo
     wake(ours, theirs)
     times = interleaved({"ours": lambda: drain(ours), COLLATOR: lambda: drain(theirs)}, repeats)
     checked = same_batches(ours, theirs)
-    yield {
-        "work": "TrainAll, tokenized", "data": corpus.name, "batch": batch, "workers": workers, "rows": len(corpus),
-        "unit": "rows/s", "rate": rates(times, len(corpus)), "figures": times_faster(times, "ours", {COLLATOR: 30}), "checked": checked,
-    }  # fmt: skip
+    figures = times_faster(times, "ours", {COLLATOR: 30})
+    yield record("TrainAll, tokenized", corpus, batch=batch, workers=workers, unit="rows/s",
+                 rate=rates(times, len(corpus)), figures=figures, checked=checked)  # fmt: skip
 
 
 def raw(corpus: Corpus, *, batch: int, workers: int, repeats: int, pin: bool = False) -> Iterator[dict]:
@@ -87,10 +88,8 @@ def raw(corpus: Corpus, *, batch: int, workers: int, repeats: int, pin: bool = F
     figures["time over the tokenizer's in one call"] = figure(
         [a / b for a, b in zip(times["ours"], times[BULK], strict=True)], most=1.2
     )
-    yield {
-        "work": "TrainAll, raw text", "data": corpus.name, "batch": batch, "workers": workers, "rows": len(corpus),
-        "unit": "rows/s", "rate": rates(times, len(corpus)), "figures": figures, "checked": checked,
-    }  # fmt: skip
+    yield record("TrainAll, raw text", corpus, batch=batch, workers=workers, unit="rows/s",
+                 rate=rates(times, len(corpus)), figures=figures, checked=checked)  # fmt: skip
 
 
 def bulk_tokenizer(tokenizer: Any) -> Tokenizer:

@@ -1,8 +1,9 @@
 """Filtering: how fast do survivors come out of a filter stage that decides on words and keeps a fifth?
 
-Both sides read raw text and ask the same predictor about the same words. One tokenizes only what is kept, the other everything
-first. The rule keeps a fifth of the rows and, as near as can be, of the words: training runs of SST-2 keep as large a share of
-the tokens as of the rows (21.8 % of the rows, 22.2 % of the tokens in the ledgers under ``results/``).
+Both sides read raw text and ask the same predictor about the same words. One tokenizes only what is kept, the other
+everything first. The rule keeps a fifth of the rows and, as near as can be, of the words: training runs of SST-2 keep
+as large a share of the tokens as of the rows (21.8 % of the rows, 22.2 % of the tokens in the ledgers under
+``results/``).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import DataLoader
 
-from benchmarks.throughput.clock import interleaved, rates, times_faster
+from benchmarks.throughput.clock import interleaved, rates, record, times_faster
 from benchmarks.throughput.corpus import Corpus
 from benchmarks.throughput.everything import InCollate, arguments, drain, rows_of, same_rows, wake
 from filterloader import FilteringDataLoader, MultinomialNB, TrainAll
@@ -109,15 +110,16 @@ def kept_words(corpus: Corpus, *, batch: int, repeats: int, pin: bool = False) -
     same_rows(rows_of(ours), rows_of(habit))
     counts = ours.ledger.scalars()
     tokens = 1 - counts["tokens_screened_out"] / counts["tokens_seen"]
-    yield {
-        "work": "filter stage, words, raw text", "data": corpus.name, "batch": batch, "workers": 0, "rows": len(corpus),
-        "kept": round(kept / len(corpus), 4), "words kept": round(tokens, 4), "unit": "survivors/s", "rate": rates(times, kept),
-        "figures": times_faster(times, "ours", {FIRST: 4}), "checked": f"the same decisions, and the same {kept} survivors as tokens",
-    }  # fmt: skip
+    shares = {"kept": round(kept / len(corpus), 4), "words kept": round(tokens, 4)}
+    yield record("filter stage, words, raw text", corpus, batch=batch, **shares, unit="survivors/s",
+                 rate=rates(times, kept), figures=times_faster(times, "ours", {FIRST: 4}),
+                 checked=f"the same decisions, and the same {kept} survivors as tokens")  # fmt: skip
 
 
 def same_survivors(policy: Band, ours: FilteringDataLoader, first: FilteringDataLoader) -> int:
-    """Both decide the same about each candidate, in the same order, and hand out the same rows, or AssertionError; returns how many."""
+    """Both decide the same about each candidate, in the same order, and hand out the same rows, or AssertionError;
+    returns how many.
+    """
     decided, rows = [], []
     for loader in (ours, first):
         loader.generator.manual_seed(1)

@@ -1,4 +1,6 @@
-"""Gpu: does a GPU wait for the loader? A pretrained encoder trained in bf16, fed by this loader, by a ``DataLoader``, and from memory."""
+"""Gpu: does a GPU wait for the loader? A pretrained encoder trained in bf16, fed by this loader, by a ``DataLoader``,
+and from memory.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import DataCollatorWithPadding
 
-from benchmarks.throughput.clock import figure, interleaved
+from benchmarks.throughput.clock import figure, interleaved, record
 from benchmarks.throughput.corpus import Corpus
 from benchmarks.throughput.everything import InCollate, arguments, same_batches
 from benchmarks.throughput.filtering import Band, prepared
@@ -25,7 +27,7 @@ MEMORY = "from memory"
 
 
 class Judging(Band):
-    """The filter stage with its backward gate open: each report has to wait for its losses. Nothing is dropped by it."""
+    """The filter stage with its backward gate open, so that each report waits for its losses. It drops nothing."""
 
     gates_backward = True
 
@@ -55,7 +57,7 @@ def feeds(corpus: Corpus, batch: int) -> dict[str, Any]:
             corpus.raw, policy=Judging(band.predictor, band.low, band.high), **filtering, **how(0)
         ),
     }
-    drawn = [_moved(batch) for _, batch in zip(range(64), made["DataLoader, tokenized"])]
+    drawn = [_moved(batch) for _, batch in zip(range(64), made["DataLoader, tokenized"], strict=False)]
     return {MEMORY: drawn, **made}
 
 
@@ -75,17 +77,16 @@ def fed(corpus: Corpus, model: str | None, *, batch: int, repeats: int) -> Itera
     for name, step in steps.items():
         busy, waits = profiled(step, PROFILED)
         a_step = [t / STEPS for t in times[name]]
-        yield {
-            "work": f"GPU training in bf16, {name}", "data": corpus.name, "batch": batch, "workers": 2 if "2 workers" in name else 0,
-            "rows": len(corpus), "unit": "steps/s", "rate": {"ours" if name.startswith("ours") else name: figure([1 / t for t in a_step])},
-            "figures": {
-                "time of a step over that from memory": figure([a / b for a, b in zip(times[name], times[MEMORY], strict=True)]),
-                "GPU idle, %": figure([100 * max(1 - busy / t, 0) for t in a_step]),
-                "waits a step": figure([sum(waits.values()) / PROFILED]),
-            },
-            "waits": {kind: count / PROFILED for kind, count in waits.items()},
-            "checked": f"tokenized: {checked}",
-        }  # fmt: skip
+        over = [a / b for a, b in zip(times[name], times[MEMORY], strict=True)]
+        figures = {
+            "time of a step over that from memory": figure(over),
+            "GPU idle, %": figure([100 * max(1 - busy / t, 0) for t in a_step]),
+            "waits a step": figure([sum(waits.values()) / PROFILED]),
+        }
+        rate = {"ours" if name.startswith("ours") else name: figure([1 / t for t in a_step])}
+        yield record(f"GPU training in bf16, {name}", corpus, batch=batch, workers=2 if "2 workers" in name else 0,
+                     unit="steps/s", rate=rate, figures=figures, checked=f"tokenized: {checked}",
+                     waits={kind: count / PROFILED for kind, count in waits.items()})  # fmt: skip
 
 
 def train(net: Any, optimizer: Any, batches: Iterator, hook: Any, steps: int) -> None:
@@ -105,9 +106,11 @@ def train(net: Any, optimizer: Any, batches: Iterator, hook: Any, steps: int) ->
 
 
 def profiled(step: Callable[[int], None], steps: int) -> tuple[float, Counter]:
-    """Seconds a step in which the GPU had something to do, and how often the CPU waited for it. The last wait, ours, is not counted.
+    """Seconds a step in which the GPU had something to do, and how often the CPU waited for it. The last wait, ours, is
+    not counted.
 
-    The profiler slows the CPU and not the GPU, so busy time is taken from here and the time of a step from runs without it.
+    The profiler slows the CPU and not the GPU, so busy time is taken from here and the time of a step from runs without
+    it.
     """
     from torch.profiler import ProfilerActivity, profile
 

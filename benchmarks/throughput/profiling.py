@@ -18,8 +18,9 @@ TOP = 15
 
 
 def profiles(corpus: Corpus, batch: int) -> Iterator[tuple[str, int, list[dict]]]:
-    """Title, batches and the ``TOP`` functions of each: TrainAll over tokenized rows, the same from a ``DataLoader``, TrainAll over raw text, the
-    filter stage."""
+    """Title, batches and the ``TOP`` functions of each: TrainAll over tokenized rows, the same from a ``DataLoader``,
+    TrainAll over raw text, the filter stage.
+    """
     tokenizer = corpus.tokenizer
     everything = FilteringDataLoader(corpus.tokenized, tokenizer=tokenizer, policy=TrainAll(), **arguments(batch, 0))
     theirs = DataLoader(corpus.tokenized, collate_fn=DataCollatorWithPadding(tokenizer), **arguments(batch, 0))
@@ -36,7 +37,8 @@ def profiles(corpus: Corpus, batch: int) -> Iterator[tuple[str, int, list[dict]]
 
 
 def top(run: Callable, most: int = TOP) -> list[dict]:
-    """The functions that took longest themselves: name, calls, seconds of their own, with all they called, and share of all (%).
+    """The functions that took longest themselves: name, calls, seconds of their own, with all they called, and share of
+    all (%).
 
     The profiler costs something with each Python call, so small functions look dearer than they are.
     """

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from benchmarks.throughput.clock import figure, interleaved, rates
+from benchmarks.throughput.clock import figure, interleaved, rates, record
 from benchmarks.throughput.corpus import Corpus
 from filterloader import MultinomialNB
 from filterloader.data import utf8
@@ -58,9 +58,10 @@ def screened(corpus: Corpus, *, repeats: int) -> Iterator[dict]:
             assert np.array_equal(ref, comp), "scores out of Arrow's memory differ from those of the strings"
             aims = AIMS.get(corpus.name, {})
             amounts = {"million sentences/s": len(corpus) / 1e6, "MB/s": corpus.bytes / 1e6}
-            yield {
-                "work": f"screening alone, {kind}", "data": corpus.name, "batch": call, "workers": 0, "rows": len(corpus),
-                "unit": "rows/s", "rate": rates(times, len(corpus) * rounds),
-                "figures": {name: figure([amount * rounds / t for t in times["ours"]], least=aims.get(name)) for name, amount in amounts.items()},
-                "checked": "scores equal those of the same texts as Python strings",
-            }  # fmt: skip
+            figures = {
+                name: figure([amount * rounds / t for t in times["ours"]], least=aims.get(name))
+                for name, amount in amounts.items()
+            }
+            yield record(f"screening alone, {kind}", corpus, batch=call, unit="rows/s", figures=figures,
+                         rate=rates(times, len(corpus) * rounds),
+                         checked="scores equal those of the same texts as Python strings")  # fmt: skip

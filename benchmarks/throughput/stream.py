@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from benchmarks.throughput.clock import figure, interleaved, rates
+from benchmarks.machine import Memory
+from benchmarks.throughput.clock import figure, interleaved, rates, record
 from benchmarks.throughput.corpus import Corpus
 from benchmarks.throughput.everything import arguments, drain
 from benchmarks.throughput.filtering import prepared
-from benchmarks.throughput.machine import Memory
 from filterloader import FilteringDataLoader, TrainAll
 
 LENGTHS = (10_000, 100_000, 1_000_000)
@@ -47,14 +47,11 @@ def lengthened(corpus: Corpus, *, batch: int, repeats: int, lengths: tuple[int, 
             )
             assert forwarded == seen or policy is not None, f"{forwarded} rows of {seen} came out"
             growth = [a / b for a, b in zip(times[str(n)], times[str(lengths[0])], strict=True)]
-            yield {
-                "work": f"stream of {n:,} rows, {work}", "data": corpus.name, "batch": batch, "workers": 0, "rows": n, "unit": "rows/s",
-                "rate": {"ours": rates(times, n)[str(n)]},
-                "figures": {
-                    "ns a row": per_row[n],
-                    f"cost of a row over that in {lengths[0]:,}": figure([g * lengths[0] / n for g in growth]),
-                    **({} if grown[n] is None else {"memory grown, MB": figure([grown[n]])}),
-                },
-                "checked": f"{drained[n]:,} rows came out of {seen:,}, as many as were let through",
-            }  # fmt: skip
+            figures = {"ns a row": per_row[n]}
+            figures[f"cost of a row over that in {lengths[0]:,}"] = figure([g * lengths[0] / n for g in growth])
+            if grown[n] is not None:
+                figures["memory grown, MB"] = figure([grown[n]])
+            yield record(f"stream of {n:,} rows, {work}", corpus, batch=batch, rows=n, unit="rows/s", figures=figures,
+                         rate={"ours": rates(times, n)[str(n)]},
+                         checked=f"{drained[n]:,} rows came out of {seen:,}, as many as were let through")  # fmt: skip
         streams.clear()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from filterloader.experiments.tables import markdown_table
+
 _COLUMNS = ("work", "data", "batch", "workers", "ours", "what", "median", "range", "aim", "met")
 
 
@@ -23,36 +25,43 @@ def said(line: dict) -> Iterator[str]:
 def markdown(lines: Iterable[dict]) -> Iterator[str]:
     """The whole table, a line for each figure; results that did not run are listed below it."""
     head, *lines = lines
-    yield (
-        f"{head['cpu']}, {head['cores']} cores, {head['threads used']} thread(s) a process; {head['date']}; commit {head['commit']}; "
-        + ", ".join(f"{name} {head[name]}" for name in ("python", *head["libraries"]) if name in head)
-    )
+    versions = ", ".join(f"{name} {head[name]}" for name in ("python", *head["libraries"]) if name in head)
+    where = f"{head['cpu']}, {head['cores']} cores, {head['threads used']} thread(s) a process"
+    yield f"{where}; {head['date']}; commit {head['commit']}; {versions}"
     yield ""
-    yield "| " + " | ".join(_COLUMNS) + " |"
-    yield "|" + "---|" * len(_COLUMNS)
+    yield markdown_table(_COLUMNS, [cells for line in lines for cells in _cells(line)])
     absent = [line for line in lines if "not run" in line]
-    for line in lines:
-        own = line.get("rate", {}).get("ours")
-        shown = "" if own is None else f"{number(own['median'])} {line['unit']}"
-        for name, found in line.get("figures", {}).items():
-            met = "" if "met" not in found else "yes" if found["met"] else "**no**"
-            cells = (line["work"], line["data"], line["batch"], line["workers"], shown, name, number(found["median"]),
-                     f"{number(found['low'])} to {number(found['high'])}", found.get("aim", ""), met)  # fmt: skip
-            yield "| " + " | ".join(map(str, cells)) + " |"
-    if absent:
-        yield ""
-    for line in absent:
-        yield f"- Not run: {line['work']} ({line['not run']})"
+    yield from [""] * bool(absent)
+    yield from (f"- Not run: {line['work']} ({line['not run']})" for line in absent)
+
+
+def _cells(line: dict) -> Iterator[tuple]:
+    """A line of the table for each figure of a result."""
+    own = line.get("rate", {}).get("ours")
+    shown = "" if own is None else f"{number(own['median'])} {line['unit']}"
+    for name, found in line.get("figures", {}).items():
+        met = "" if "met" not in found else "yes" if found["met"] else "**no**"
+        where = (line["work"], line["data"], line["batch"], line["workers"])
+        span = f"{number(found['low'])} to {number(found['high'])}"
+        yield (*where, shown, name, number(found["median"]), span, found.get("aim", ""), met)
 
 
 def profile(title: str, batches: int, rows: Iterable[dict]) -> Iterator[str]:
     """Where the time of a pass goes, as a Markdown table."""
     yield f"{title}, {batches} batches, under cProfile:"
     yield ""
-    yield "| own time % | own us a batch | calls a batch | function |"
-    yield "|---|---|---|---|"
-    for row in rows:
-        yield f"| {row['share']} | {1e6 * row['own_s'] / batches:.1f} | {row['calls'] / batches:.2f} | `{row['function']}` |"
+    yield markdown_table(
+        ["own time %", "own us a batch", "calls a batch", "function"],
+        [
+            (
+                row["share"],
+                f"{1e6 * row['own_s'] / batches:.1f}",
+                f"{row['calls'] / batches:.2f}",
+                f"`{row['function']}`",
+            )
+            for row in rows
+        ],
+    )
     yield ""
 
 

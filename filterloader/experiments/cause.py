@@ -1,4 +1,4 @@
-"""Cause: the message in a chain of exceptions that says most to a user."""
+"""Cause: the message in a chain of exceptions that says most to a user, cut to a length that can be read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ def cause(error: BaseException) -> str:
     while link is not None:
         words = str(link).removeprefix(_EMPTY).split()
         if words:
-            line = " ".join(words) if len(words) > 1 else f"{type(link).__name__}: {words[0]}"
-            return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
+            return cut(" ".join(words) if len(words) > 1 else f"{type(link).__name__}: {words[0]}", _LONGEST)
         link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
     return type(error).__name__
+
+
+def cut(text: str, longest: int) -> str:
+    """The text, its end cut off and marked where it is longer than ``longest`` characters."""
+    return text if len(text) <= longest else text[: longest - 1] + "…"

@@ -19,10 +19,15 @@ from filterloader.experiments.names import look_for
 
 SMALL = {"lr": 1e-3, "max_length": 64, "warmup": 0.4}  # a model that starts from nothing first has to learn something
 PRETRAINED = {"lr": 5e-5, "max_length": 128}
-NAMES = ("train_all", "random", "fixed_threshold", "auto_threshold", "three_stage", "class_balanced", "autoassist", "infobatch",
-         "selective_backprop", "selection_via_proxy", "static_el2n", "dynamic_el2n")  # fmt: skip
+NAMES = ("train_all", "random", "fixed_threshold", "auto_threshold", "three_stage", "class_balanced", "autoassist",
+         "infobatch", "selective_backprop", "selection_via_proxy", "static_el2n", "dynamic_el2n")  # fmt: skip
 DEMO = {"per_library": 1200, "epochs": 2, "seeds": [0, 1], "warmup": 1.0}
 REQUIRED = {"keep": 0.3, "threshold": 0.3}  # for policies that have no default of it
+ABOUT = """
+Train a text classifier three times: on everything (train_all), under a policy, and on a random share that costs as much
+time as the policy took. Prints accuracy and cost side by side. Without arguments: a small encoder learns from which
+library a sentence of documentation comes; about a minute on 2 cores, nothing is downloaded.
+"""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -55,69 +60,49 @@ def _silent() -> Iterator[None]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="filterloader", description="Finetune a language model on only the examples that still teach it."
-    )
+    about = "Finetune a language model on only the examples that still teach it."
+    parser = argparse.ArgumentParser(prog="filterloader", description=about)
     commands = parser.add_subparsers(dest="command", required=True, metavar="{train,report}")
-    train = commands.add_parser(
-        "train",
-        help="train under a policy, beside training on everything and an equal-budget random control",
-        description="Train a text classifier three times: on everything (train_all), under a policy, and on a random share that costs as "
-        "much time as the policy took. Prints accuracy and cost side by side. Without arguments: a small encoder learns from which "
-        "library a sentence of documentation comes; about a minute on 2 cores, nothing is downloaded.",
-    )  # fmt: skip
-    add = train.add_argument
-    add("--model", help="a directory or hub name of a pretrained encoder (default: a small one, trained from nothing)")
-    add(
-        "--data",
-        help="a folder or file of JSON lines, CSV, TSV or Parquet (.gz allowed), or a hub name (default: docstring sentences)",
-    )
-    add(
-        "--text",
-        nargs="+",
-        metavar="COLUMN",
-        help="the text column, or a pair of them (default: found by its usual names)",
-    )
-    add("--label", default="label", metavar="COLUMN", help="the label column (default: label)")
-    add("--policy", default="three_stage", metavar="NAME", help=f"{', '.join(NAMES)} (default: three_stage)")
-    add("--option", action="append", default=[], metavar="NAME=VALUE", help="a setting of the policy, e.g. --option cutoff=0.3; "
-        "repeatable. warmup=0.2 is a fifth of a pass and warmup=1.0 the whole of it; whole numbers count examples, so warmup=1 is a single one")  # fmt: skip
-    add(
-        "--granularity",
-        choices=("example", "batch"),
-        default="example",
-        help="decide on examples (default) or on whole batches",
-    )
-    add("--epochs", type=_count, help=f"passes over the data (default: 1, without --data: {DEMO['epochs']})")
-    add("--batch-size", type=_count, default=32, help="examples a batch (default: 32)")
-    add("--lr", type=_rate, help=f"peak learning rate (default: {PRETRAINED['lr']:g}, small encoder {SMALL['lr']:g})")
-    add(
-        "--max-length",
-        type=_count,
-        help=f"tokens kept of a text (default: {PRETRAINED['max_length']}, small encoder {SMALL['max_length']})",
-    )
-    add("--limit", type=_count, metavar="N", help="use only N training examples")
-    add(
-        "--seeds",
-        nargs="+",
-        type=_seed,
-        metavar="SEED",
-        help="one run of everything for each seed, e.g. --seeds 0 1 2 (default: 0, without --data: 0 1)",
-    )
-    add(
-        "--threads",
-        type=_count,
-        help="CPU threads for torch (default: torch's own choice; on a machine that is busy otherwise, fewer are much faster)",
-    )
-    add("--out", metavar="DIR", help="keep the ledger of each run, results.json and the table there")
-    train.set_defaults(run=_train)
-    report = commands.add_parser("report", help="print a table of finished runs and draw them", description="Print a table of runs, and draw "
-                                 "loss and threshold, kept shares, and accuracy against time (needs the 'report' extra).")  # fmt: skip
+    short = "train under a policy, beside training on everything and an equal-budget random control"
+    _train_arguments(commands.add_parser("train", help=short, description=ABOUT))
+    about = "Print a table of runs, and draw loss and threshold, kept shares, and accuracy against time."
+    report = commands.add_parser("report", help="print a table of finished runs and draw them", description=about)
+    report.epilog = "Drawing needs the 'report' extra: pip install 'filterloader[report]'."
     report.add_argument("paths", nargs="+", metavar="RUN", help="ledgers (.jsonl), or folders of them")
     report.add_argument("--out", metavar="DIR", help="where the pictures go (default: beside the first run)")
     report.add_argument("--no-pictures", action="store_true", help="print the table only")
     report.set_defaults(run=_report)
     return parser
+
+
+def _train_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--model", help="a directory or hub name of a pretrained encoder (default: a small one, trained from nothing)")
+    about = "a folder or file of JSON lines, CSV, TSV or Parquet (.gz allowed), or a hub name"
+    add("--data", help=f"{about} (default: docstring sentences)")
+    about = "the text column, or a pair of them (default: found by its usual names)"
+    add("--text", nargs="+", metavar="COLUMN", help=about)
+    add("--label", default="label", metavar="COLUMN", help="the label column (default: label)")
+    add("--policy", default="three_stage", metavar="NAME", help=f"{', '.join(NAMES)} (default: three_stage)")
+    about = (
+        "a setting of the policy, e.g. --option cutoff=0.3; repeatable. warmup=0.2 is a fifth of a pass and warmup=1.0 "
+        "the whole of it; whole numbers count examples, so warmup=1 is a single one"
+    )
+    add("--option", action="append", default=[], metavar="NAME=VALUE", help=about)
+    about = "decide on examples (default) or on whole batches"
+    add("--granularity", choices=("example", "batch"), default="example", help=about)
+    add("--epochs", type=_count, help=f"passes over the data (default: 1, without --data: {DEMO['epochs']})")
+    add("--batch-size", type=_count, help="examples a batch (default: 32)", default=32)
+    add("--lr", type=_rate, help=f"peak learning rate (default: {PRETRAINED['lr']:g}, small encoder {SMALL['lr']:g})")
+    lengths = f"{PRETRAINED['max_length']}, small encoder {SMALL['max_length']}"
+    add("--max-length", type=_count, help=f"tokens kept of a text (default: {lengths})")
+    add("--limit", type=_count, help="use only N training examples", metavar="N")
+    about = "one run of everything for each seed, e.g. --seeds 0 1 2 (default: 0, without --data: 0 1)"
+    add("--seeds", type=_seed, help=about, nargs="+", metavar="SEED")
+    about = "CPU threads for torch (default: torch's own choice; on a machine that is busy otherwise, fewer are faster)"
+    add("--threads", type=_count, help=about)
+    add("--out", metavar="DIR", help="keep the ledger of each run, results.json and the table there")
+    parser.set_defaults(run=_train)
 
 
 def _train(given: argparse.Namespace) -> int:
@@ -128,7 +113,8 @@ def _train(given: argparse.Namespace) -> int:
         raise ValueError(f"--policy {given.policy!r} is not known; choose one of {', '.join(POLICIES)}")
     epochs = given.epochs or (1 if given.data else DEMO["epochs"])
     warmup = None if given.model else SMALL["warmup"] if given.data else DEMO["warmup"]
-    policy = _configured(given.policy, given.option, granularity=given.granularity, warmup=warmup, epochs=epochs)
+    how = {"granularity": given.granularity, "warmup": warmup, "epochs": epochs}
+    policy = _configured(given.policy, given.option, **how)
     out = None if given.out is None else Path(given.out)
     if out is not None and out.exists() and not out.is_dir():
         raise ValueError(f"--out {given.out} is a file; name a folder")
@@ -137,43 +123,41 @@ def _train(given: argparse.Namespace) -> int:
 
     if given.threads or not given.model:  # more than two threads only slow the small encoder down
         torch.set_num_threads(given.threads or min(2, torch.get_num_threads()))
-    from filterloader.experiments import run as experiment
-    from filterloader.experiments import tables as report
-    from filterloader.feedback.ledger import finite
+    from filterloader.experiments import comparison
+    from filterloader.experiments.recipe import Recipe
 
-    task, tokenizer_and_model, defaults = _task(given)
+    task, make, defaults = _task(given)
     seeds = list(dict.fromkeys(given.seeds or ([0] if given.data else DEMO["seeds"])))
-    recipe = experiment.Recipe(text=task.text if len(task.text) > 1 else task.text[0], label=task.label, epochs=epochs,
-                               batch_size=given.batch_size, lr=given.lr or defaults["lr"], granularity=given.granularity)  # fmt: skip
-    count = len(task.train) if given.limit is None else min(given.limit, len(task.train))
-    _say(f"{task.name}: {count} training and {len(task.test)} test examples, {len(task.classes)} classes")
+    text = task.text if len(task.text) > 1 else task.text[0]
+    shared = {"batch_size": given.batch_size, "granularity": given.granularity, "lr": given.lr or defaults["lr"]}
+    recipe = Recipe(text=text, label=task.label, epochs=epochs, **shared)
+    rows = task.train
+    if given.limit is not None:
+        rows = rows.shuffle(seed=0).select(range(min(given.limit, len(rows))))
+    _say(f"{task.name}: {len(rows)} training and {len(task.test)} test examples, {len(task.classes)} classes")
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         for old in _own_files(out):
             old.unlink()
-    train_rows = (
-        task.train
-        if given.limit is None
-        else task.train.shuffle(seed=0).select(range(min(given.limit, len(task.train))))
-    )
-    results, bases = experiment.compare(
-        tokenizer_and_model, train_rows, task.test, policy, recipe, seeds=seeds, out=out, bars=True
-    )
-    rows = experiment.rows(results, bases)
-    table = report.table(rows)
-    sys.stdout.write(table + "\n")
-    _say(_legend(rows, len(seeds)))
-    for result in results:
-        if result.policy == given.policy and given.policy != experiment.BASELINE:
+    found = comparison.compare(make, rows, task.test, policy, recipe, seeds=seeds, out=out, bars=True)
+    sys.stdout.write(f"{found}\n")
+    _say(_legend(found.rows(), len(seeds)))
+    for result in found.results:
+        if result.policy == given.policy and given.policy != comparison.BASELINE:
             _say(_cost(result))
     if out is not None:
-        _write(
-            out / "results.json",
-            json.dumps(finite({"task": task.name, "rows": rows, "untrained_accuracy": bases}), indent=1) + "\n",
-        )
-        _write(out / "table.txt", table + "\n")
-        _say(f"ledgers, results.json and table.txt are in {out}; draw them with: filterloader report {out}")
+        _keep(out, task.name, found)
     return 0
+
+
+def _keep(out: Path, name: str, found) -> None:
+    """Write what was found beside the ledgers."""
+    from filterloader.feedback.ledger import finite
+
+    results = finite({"task": name, "rows": found.rows(), "untrained_accuracy": found.untrained})
+    _write(out / "results.json", json.dumps(results, indent=1) + "\n")
+    _write(out / "table.txt", f"{found}\n")
+    _say(f"ledgers, results.json and table.txt are in {out}; draw them with: filterloader report {out}")
 
 
 def _own_files(folder: Path) -> list[Path]:
@@ -189,55 +173,53 @@ def _own_files(folder: Path) -> list[Path]:
 
 def _task(given: argparse.Namespace):
     """What to learn, how to make a model for it from a seed, and the defaults that suit that model."""
-    import datasets
-
-    from filterloader.experiments import data_files as datafiles
-    from filterloader.experiments import demo_corpus as docstrings
-    from filterloader.experiments import models as encoder
+    from filterloader.experiments import data_files, models
 
     if given.data is None:
         if given.text or given.label != "label":
             raise ValueError("--text and --label name columns of --data; give --data, or leave them out")
-        train, test, names = docstrings.train_test(DEMO["per_library"])
-        task = datafiles.Task(train=datasets.Dataset.from_list(train), test=datasets.Dataset.from_list(test), text=("text",),
-                              label="label", classes=tuple(names), name="documentation sentences")  # fmt: skip
+        task = _demo()
     else:
         text = None if given.text is None else tuple(given.text)
         if text is not None and len(text) > 2:
             raise ValueError(f"--text takes one column or a pair, got {len(text)}: {' '.join(text)}")
-        task = datafiles.load(given.data, text=text, label=given.label)
+        task = data_files.load(given.data, text=text, label=given.label)
     defaults = PRETRAINED if given.model else SMALL
     length = given.max_length or defaults["max_length"]
     if given.model:
-        encoder.pretrained(given.model, task.classes, 0, length)  # so that a wrong name is told at once
-
-        def make(seed: int):
-            return encoder.pretrained(given.model, task.classes, seed, length)
-
-        return task, make, defaults
-    tokenizer = encoder.wordpiece([text for name in task.text for text in task.train[name]], max_length=length)
+        models.pretrained(given.model, task.classes, 0, length)  # so that a wrong name is told at once
+        return task, lambda seed: models.pretrained(given.model, task.classes, seed, length), defaults
+    tokenizer = models.wordpiece([text for name in task.text for text in task.train[name]], max_length=length)
 
     def make(seed: int):
-        return tokenizer, encoder.small_encoder(len(tokenizer), task.classes, max_length=length, seed=seed)
+        return tokenizer, models.small_encoder(len(tokenizer), task.classes, max_length=length, seed=seed)
 
     return task, make, defaults
+
+
+def _demo():
+    """Which library a sentence of documentation comes from."""
+    import datasets
+
+    from filterloader.experiments import data_files, demo_corpus
+
+    train, test, names = demo_corpus.train_test(DEMO["per_library"])
+    train, test = datasets.Dataset.from_list(train), datasets.Dataset.from_list(test)
+    return data_files.Task(train, test, ("text",), "label", tuple(names), "documentation sentences")
 
 
 def _configured(
     name: str, options: list[str], *, granularity: str = "example", warmup: float | None, epochs: int
 ) -> Callable[[], Any]:
-    """A function that makes the policy with the settings given as ``NAME=VALUE``; tried once, so that errors come early."""
+    """A function that makes the policy with the settings given as ``NAME=VALUE``; tried once, to find errors early."""
     from filterloader.policies import POLICIES
     from filterloader.stages.arguments import check_granularity
 
     kind = POLICIES[name]
     parameters = inspect.signature(kind.__init__).parameters
     known = [setting for setting in parameters if setting not in ("self", "args", "kwargs")]
-    settings: dict[str, Any] = {
-        name: value
-        for name, value in REQUIRED.items()
-        if name in known and parameters[name].default is inspect.Parameter.empty
-    }
+    without = [name for name in known if parameters[name].default is inspect.Parameter.empty]
+    settings: dict[str, Any] = {name: value for name, value in REQUIRED.items() if name in without}
     if "epochs" in known:
         settings["epochs"] = epochs
     if warmup is not None and "warmup" in known and isinstance(parameters["warmup"].default, float):
@@ -257,22 +239,22 @@ def _configured(
 
 def _legend(rows: list[dict], seeds: int) -> str:
     control = "; random has the same measured time as the policy" if len(rows) == 3 else ""
-    over = (
-        f"{seeds} seeds and the test examples"
-        if seeds > 1
-        else "the test examples (one seed: differences between runs are not in it)"
-    )
-    return f"accuracy with its 95 % bootstrap interval over {over}; T_norm: time over train_all's, measured and modelled{control}"
+    one = "the test examples (one seed: differences between runs are not in it)"
+    over = f"{seeds} seeds and the test examples" if seeds > 1 else one
+    times = "T_norm: time over train_all's, measured and modelled"
+    return f"accuracy with its 95 % bootstrap interval over {over}; {times}{control}"
 
 
 def _cost(result) -> str:
     """What the filter itself cost, and how often it was wrong where that was looked into."""
-    line = f"{result.policy}, seed {result.seed}: loader, predictor and hook took {100 * result.scalars['overhead_s'] / result.wall_s:.1f} % of its time"
-    if result.scalars.get("survey_s"):
-        line += f", its looks over the whole data set {100 * result.scalars['survey_s'] / result.wall_s:.1f} %"
-    audited = result.scalars.get("audited", 0)
-    if audited:
-        line += f"; of {audited:.0f} audited skips {100 * result.scalars['false_skip_rate']:.0f} % had a high loss after all"
+    scalars = result.scalars
+    share = f"{100 * scalars['overhead_s'] / result.wall_s:.1f} % of its time"
+    line = f"{result.policy}, seed {result.seed}: loader, predictor and hook took {share}"
+    if scalars.get("survey_s"):
+        line += f", its looks over the whole data set {100 * scalars['survey_s'] / result.wall_s:.1f} %"
+    if scalars.get("audited", 0):
+        wrong = f"{100 * scalars['false_skip_rate']:.0f} % had a high loss after all"
+        line += f"; of {scalars['audited']:.0f} audited skips {wrong}"
     return line
 
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-import tempfile
-from collections import defaultdict
+import warnings
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
-import datasets
 import numpy as np
 from datasets import ClassLabel, Dataset, Features, Value
 
-from filterloader.experiments.cause import cause
-from filterloader.experiments.names import DATA, READERS, check_data, kind
+from filterloader.experiments.cause import cut
+from filterloader.experiments.names import check_data, listing
+from filterloader.experiments.readers import Columns
+from filterloader.experiments.splits import find_splits
 
-SPLITS = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
 TEXTS = (  # column names known to hold the text, first match wins
     ("text", "text_pair"),
     ("text",),
@@ -27,14 +26,20 @@ TEXTS = (  # column names known to hold the text, first match wins
     ("sentence",),
     ("tokens",),
 )
+LONGEST = 600  # characters of an error, whatever a file holds
 
 
 @dataclass(frozen=True)
 class Task:
     """A text classification task.
 
-    train, test: rows with the text columns (str) and the label column (int in ``[0, len(classes))``), nothing else.
-    text: one column name, or two for pairs. label: a column name. classes: names, by id. name: of the file or folder.
+    Args:
+        train: rows with the text columns (str) and the label column (int in ``[0, len(classes))``), nothing else.
+        test: rows of the same columns.
+        text: one column name, or two for pairs.
+        label: a column name.
+        classes: names, by id.
+        name: of the file or folder.
     """
 
     train: Dataset
@@ -53,40 +58,59 @@ def load(
     seed: int = 0,
     limit: int | None = None,
 ) -> Task:
-    """Read a `Task` from a folder, a file or, if no such path exists, the hub.
+    """Read a `Task` from a folder, a file or, if no such path exists, the hub; only the wanted columns are looked at.
 
-    data: a folder with files named train*, validation* (valid*, val*, dev*) or test*; one file; or a hub name, with
-    ``:configuration`` if it needs one. Files end in .jsonl, .json, .csv, .tsv (where quotes are plain characters) or
-    .parquet; .gz may follow, but for .parquet. Several files of one split are read in the order of their names.
-    text: the text column, or two for pairs; by default a usual name (`TEXTS`) or else the only column of strings. Lists
-    of strings are joined with spaces. label: the class column; strings are numbered in sorted order and integers in
-    rising order, over train and test together, so that a class seen in test only has an id too.
-    The test set is the test split if it has labels, else the validation split, else ``test_share`` (in (0, 1)) of each
-    class of train, drawn with ``seed``. limit: rows of train, and of test, at most, drawn with ``seed``.
-    Nothing is cached: files are read again by each call, into memory. Only hub data goes through the hub's cache.
-    Raises ValueError, in one line, for anything missing, empty, null, unreadable or ambiguous.
+    The test set is the test split if it has labels, else the validation split, else a share of each class of train.
+    Rows without a label are left out, with a warning that counts them: where the label is null, nan or empty, or -1 in
+    a column whose file declares its classes. Declared classes keep their names and numbers. Else strings are numbered
+    in sorted order and integers in rising order, over train and test together, so that a class of test only has an id.
+    Nothing is cached: each call reads its files again, into memory. Only hub data goes through the hub's cache.
+
+    Args:
+        data: a folder that `find_splits` understands, a file (all of it train), or a hub name, with ``:configuration``
+            if it needs one. Files end in .jsonl, .json, .csv, .tsv (where quotes are plain characters) or .parquet; .gz
+            may follow, but for .parquet.
+        text: the text column, or two for pairs; by default a usual name (`TEXTS`) or else the only column of strings.
+            Lists of strings are joined with spaces.
+        label: the class column.
+        test_share: of each class, in (0, 1), where there is no other test set.
+        seed: what is drawn is drawn with it.
+        limit: rows of train, and of test, at most; None for all.
+
+    Returns: a `Task`.
+
+    Raises:
+        ValueError: for anything missing, empty, unreadable or ambiguous, in one line of at most 600 characters.
     """
     check_data(str(data))
     if not 0 < test_share < 1:
         raise ValueError(f"test_share is {test_share}: give a fraction between 0 and 1, such as 0.1")
     if limit is not None and limit < 2:
         raise ValueError(f"limit is {limit}: give at least 2 rows, or None for all")
-    path = Path(data).expanduser()
-    splits = _read_path(path) if path.exists() else _read_hub(str(data))
+    try:
+        return _load(str(data), text, label, test_share, np.random.default_rng(seed), limit)
+    except ValueError as error:
+        if len(str(error)) <= LONGEST:
+            raise
+        raise ValueError(cut(str(error), LONGEST)) from error
+
+
+def _load(data: str, text, label: str, test_share: float, rng: np.random.Generator, limit: int | None) -> Task:
+    splits = find_splits(data)
     if "train" not in splits:
-        raise ValueError(f"{data} has {_listing(splits)} but no train split: name one file train.*")
-    train = splits["train"]
-    text = _text_columns(data, train, text, label)
-    held_out = next((splits[s] for s in ("test", "validation") if s in splits and _labelled(splits[s], label)), None)
-    wheres = [f"the train split of {data}", f"the test split of {data}"]
-    parts = [_columns(where, part, text, label) for where, part in zip(wheres, (train, held_out)) if part is not None]
-    classes, ids = _number(data, [part[label] for part in parts], train.features[label])
-    rng = np.random.default_rng(seed)
+        raise ValueError(f"{data} has {listing(splits)} but no train split: name one file train.*")
+    text = _text_columns(data, splits["train"], text, label)
+    names = _declared(data, splits, label)
+    held_out = _held_out(data, splits, label, names)
+    parts = [_columns(f"the train split of {data}", splits["train"], text, label, names)]
+    if held_out is not None:
+        parts.append(_columns(f"the {held_out} split of {data}", splits[held_out], text, label, names))
+    classes, ids = _numbered(data, [part[label] for part in parts], names)
     if held_out is None:
         kept, drawn = _split(ids[0], test_share, rng)
         takes = [(parts[0], ids[0], kept), (parts[0], ids[0], drawn)]
     else:
-        takes = [(part, part_ids, np.arange(len(part_ids))) for part, part_ids in zip(parts, ids)]
+        takes = [(part, part_ids, np.arange(len(part_ids))) for part, part_ids in zip(parts, ids, strict=True)]
     features = Features({**{name: Value("string") for name in text}, label: ClassLabel(names=list(classes))})
     done = []
     for part, part_ids, rows in takes:
@@ -94,167 +118,138 @@ def load(
             rows = np.sort(rng.choice(rows, limit, replace=False))
         columns = {name: [part[name][i] for i in rows] for name in text}
         done.append(Dataset.from_dict({**columns, label: part_ids[rows]}, features=features))
-    name = path.resolve().name.split(".")[0] if path.exists() else str(data)
+    path = Path(data).expanduser()
+    name = path.resolve().name.split(".")[0] if path.exists() else data
     return Task(train=done[0], test=done[1], text=text, label=label, classes=classes, name=name)
 
 
-def _read_path(path: Path) -> dict[str, Dataset]:
-    if path.is_file():
-        return {"train": _read_files([path])}
-    files = defaultdict(list)
-    for file in sorted(path.iterdir()):
-        split = next((s for s, starts in SPLITS.items() if file.name.lower().startswith(starts)), None)
-        if split and file.is_file() and kind(file):
-            files[split].append(file)
-    if not files:
-        there = _listing(sorted(file.name for file in path.iterdir()))
-        wanted = f"train, validation or test files that end in {_listing(READERS)}"
-        raise ValueError(f"folder {path} holds {there}: give one with {wanted}")
-    return {split: _read_files(found) for split, found in files.items()}
-
-
-def _read_files(files: list[Path]) -> Dataset:
-    """One split. The reader's cache is a folder that is gone when the rows are in memory."""
-    kinds = {kind(file) for file in files}
-    if None in kinds:
-        raise ValueError(f"{files[0]} does not end in {_listing(READERS)} (or .gz after a text one): convert it first")
-    if len(kinds) > 1:
-        raise ValueError(f"{_listing([file.name for file in files])} are of several kinds: keep one kind for a split")
-    if not any(file.stat().st_size for file in files):
-        raise ValueError(f"{files[0]} is empty: give a file with rows")
-    ending = kinds.pop()
-    options = {}
-    if READERS[ending] == "csv":  # an empty cell is missing; "NA" and "None" are texts
-        options = {"keep_default_na": False, "na_values": [""]}
-    if ending == ".tsv":
-        options |= {"sep": "\t", "quoting": csv.QUOTE_NONE}
-    bars = datasets.are_progress_bars_disabled()
-    datasets.disable_progress_bars()
-    try:
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache:
-            names = [str(file) for file in files]
-            builder = datasets.load_dataset_builder(READERS[ending], data_files=names, cache_dir=cache, **options)
-            builder.download_and_prepare()
-            full = builder.info.splits["train"].num_examples > 0
-            rows = builder.as_dataset("train", in_memory=True) if full else None
-    except Exception as error:
-        raise ValueError(f"cannot read {_listing(files)} as {ending[1:]}: {cause(error)}") from error
-    finally:
-        if not bars:
-            datasets.enable_progress_bars()
-    if rows is None:
-        raise ValueError(f"{files[0]} has no rows: give a file with some")
-    return rows
-
-
-def _read_hub(name: str) -> dict[str, Dataset]:
-    hub, _, configuration = name.partition(":")
-    try:
-        splits = datasets.load_dataset(hub, configuration or None)
-    except Exception as error:
-        offline = datasets.config.HF_HUB_OFFLINE and isinstance(error, ConnectionError)
-        why = "offline, and not in its cache" if offline else cause(error)
-        raise ValueError(f"{name} is no path here, nor could the hub give it ({why}): {DATA}") from error
-    found = {}
-    for split, starts in SPLITS.items():
-        match = next((s for s in splits if s.lower().startswith(starts)), None)
-        if match:
-            found[split] = splits[match]
-    return found
-
-
-def _text_columns(data, rows: Dataset, text: str | tuple[str, ...] | None, label: str) -> tuple[str, ...]:
-    there = rows.column_names
+def _text_columns(data: str, train: list[Columns], text, label: str) -> tuple[str, ...]:
+    there = train[0].names
     if label not in there:
-        raise ValueError(f"{data} has no column {label!r} for the label: its columns are {_listing(there)}")
+        raise ValueError(f"{data} has no column {label!r} for the label: its columns are {listing(there)}")
     if text is None:
         text = next((names for names in TEXTS if set(names) <= set(there) - {label}), None)
-        strings = [name for name in there if name != label and _is_text(rows.features[name])]
-        if text is None and len(strings) != 1:
-            raise ValueError(
-                f"cannot tell which of the columns {_listing(there)} of {data} is the text: name it with text="
-            )
-        text = text or (strings[0],)
+        if text is None:
+            strings = [name for name in train[0].texts() if name != label]
+            if len(strings) != 1:
+                raise ValueError(
+                    f"cannot tell which of the columns {listing(there)} of {data} is the text: name it with text="
+                )
+            text = (strings[0],)
+            warnings.warn(f"column {cut(repr(text[0]), 60)} of {data} is taken for the text", stacklevel=4)
     text = (text,) if isinstance(text, str) else tuple(text)
     if len(text) not in (1, 2):
         raise ValueError(f"text names {len(text)} columns: give one, or two for pairs")
     for name in text:
         if name not in there:
-            raise ValueError(f"{data} has no column {name!r} for the text: its columns are {_listing(there)}")
+            raise ValueError(f"{data} has no column {name!r} for the text: its columns are {listing(there)}")
         if name == label:
             raise ValueError(f"column {name!r} is both text and label: name two different columns")
     return text
 
 
-def _is_text(feature) -> bool:
-    return getattr(feature, "dtype", None) in ("string", "large_string")
+def _declared(data: str, splits: dict[str, list[Columns]], label: str) -> tuple[str, ...] | None:
+    """The names of the classes that the files declare, by number; None where none does."""
+    found = {part.declared[label] for parts in splits.values() for part in parts if label in part.declared}
+    if len(found) > 1:
+        told = " and ".join(sorted(listing(names) for names in found))
+        raise ValueError(f"the files of {data} declare different classes ({told}): give all of them the same")
+    return found.pop() if found else None
 
 
-def _labelled(rows: Dataset, label: str) -> bool:
-    """Whether a split can be scored: benchmarks publish test sets with labels that are all -1 or null."""
-    return label in rows.column_names and any(value not in (None, -1, "-1") for value in _values(rows, label))
+def _held_out(data: str, splits: dict[str, list[Columns]], label: str, names: tuple[str, ...] | None) -> str | None:
+    """The split to test on: benchmarks publish test sets whose labels are all -1 or null."""
+    for split in ("test", "validation"):
+        if split in splits:
+            if all(label in part.names for part in splits[split]):
+                values = chain.from_iterable(part.read(label) for part in splits[split])
+                if any(not _unlabelled(value, names) and value not in (-1, "-1") for value in values):
+                    return split
+            warnings.warn(f"the {split} split of {data} has no labels and is not used", stacklevel=4)
+    return None
 
 
-def _columns(where: str, rows: Dataset, text: tuple[str, ...], label: str) -> dict[str, list]:
-    """The wanted columns as lists: texts as strings, nothing null."""
-    columns = {}
-    for name in (*text, label):
-        if name not in rows.column_names:
-            raise ValueError(f"{where} has no column {name!r}: its columns are {_listing(rows.column_names)}")
-        values = _values(rows, name)
-        columns[name] = values if name == label else [_join(value) for value in values]
-        null = next((i for i, value in enumerate(values) if value is None or value != value), None)
-        if null is not None:
-            what = "label" if name == label else "text"
-            raise ValueError(f"row {null + 1} of {where} has no {what} in column {name!r}: fill it in or drop the row")
-        if name != label and not all(isinstance(value, str) for value in columns[name]):
-            raise ValueError(
-                f"column {name!r} of {where} holds {rows.features[name]}: name a column of text with text="
-            )
-    return columns
+def _unlabelled(value: Any, names: tuple[str, ...] | None) -> bool:
+    return value is None or value != value or (names is not None and value == -1)
 
 
-def _values(rows: Dataset, name: str) -> list:
-    return rows.with_format("arrow")[:][name].to_pylist()
+def _columns(where: str, parts: list[Columns], text: tuple[str, ...], label: str, names) -> dict[str, list]:
+    """The wanted columns of a split as lists: texts as strings; rows without a label left out."""
+    called = where if len(parts) == 1 else None  # of several, the error names the file
+    columns = {name: [value for part in parts for value in part.read(name, called)] for name in (*text, label)}
+    bare = [row for row, value in enumerate(columns[label]) if _unlabelled(value, names)]
+    if len(bare) == len(columns[label]):
+        raise ValueError(f"{where} has no label in any of its {len(bare)} rows: give a column with labels")
+    rows = np.setdiff1d(np.arange(len(columns[label])), bare).tolist()
+    if bare:
+        said = "1 row has no label and is" if len(bare) == 1 else f"{len(bare)} rows have no label and are"
+        first = f"the first is row {bare[0] + 1} of {len(columns[label])}"
+        warnings.warn(f"{said} left out: column {label!r} of {where} ({first})", stacklevel=4)
+    return {
+        label: [columns[label][row] for row in rows],
+        **{name: _texts(where, name, columns[name], rows) for name in text},
+    }
 
 
-def _join(value):
+def _texts(where: str, name: str, values: list, rows: list[int]) -> list[str]:
+    """The strings of a column at these rows, lists of words joined."""
+    found = [_joined(values[row]) for row in rows]
+    place = next((place for place, value in enumerate(found) if not isinstance(value, str)), None)
+    if place is None:
+        return found
+    row, value = rows[place] + 1, found[place]
+    if value is None or value != value:
+        raise ValueError(f"row {row} of {where} has no text in column {name!r}: fill it in or drop the row")
+    raise ValueError(
+        f"row {row} of {where} holds {cut(repr(value), 60)} in column {name!r}, no text: name a column of text with "
+        "text="
+    )
+
+
+def _joined(value):
     if isinstance(value, list) and all(isinstance(word, str) for word in value):
         return " ".join(value)
     return value
 
 
-def _number(data, labels: list[list], feature) -> tuple[tuple[str, ...], list[np.ndarray]]:
+def _numbered(data: str, labels: list[list], names: tuple[str, ...] | None) -> tuple[tuple[str, ...], list[np.ndarray]]:
     """Class names, and each list of labels as int64 ids."""
-    kinds = sorted({type(value).__name__ for value in chain.from_iterable(labels)})
-    values = set(chain.from_iterable(labels)) if kinds in (["str"], ["int"], ["bool"], ["float"]) else set()
-    if kinds == ["float"] and all(value.is_integer() for value in values):
-        values, kinds = {int(value) for value in values}, ["int"]
-    if kinds not in (["str"], ["int"], ["bool"]):
+    kinds = {type(value).__name__ for value in chain.from_iterable(labels)}
+    numbers = "float" in kinds and kinds <= {"int", "float"}
+    if numbers and all(float(value).is_integer() for value in chain.from_iterable(labels)):
+        labels, kinds = [[int(value) for value in part] for part in labels], {"int"}
+    if len(kinds) > 1 or not kinds <= {"str", "int", "bool"}:
         raise ValueError(
-            f"the labels of {data} are of type {' and '.join(kinds)}: give strings or integers, one kind only"
+            f"the labels of {data} are of type {' and '.join(sorted(kinds))}: give strings or integers, one kind only"
         )
+    values = sorted(set(chain.from_iterable(labels)))
     if len(values) < 2:
-        raise ValueError(f"the labels of {data} are all {values.pop()!r}: give at least two classes")
-    ids = {value: i for i, value in enumerate(sorted(values))}
-    named = isinstance(feature, ClassLabel) and max(values) < feature.num_classes and min(values) >= 0
-    names = tuple(feature.int2str(value) if named else str(value) for value in ids)
-    return names, [np.array([ids[value] for value in part], dtype=np.int64) for part in labels]
+        raise ValueError(f"the labels of {data} are all {cut(repr(values[0]), 60)}: give at least two classes")
+    if names is not None:
+        known = {name: i for i, name in enumerate(names)} if kinds == {"str"} else {i: i for i in range(len(names))}
+        strange = next((value for value in values if value not in known), None)
+        if strange is not None:
+            raise ValueError(
+                f"the labels of {data} hold {cut(repr(strange), 60)}, none of the {len(names)} classes that it "
+                f"declares ({listing(names)}): mend the labels or the classes"
+            )
+    else:
+        known, names = {value: i for i, value in enumerate(values)}, tuple(map(str, values))
+        if kinds == {"int"} and values[0] == -1 and 0 in values:
+            warnings.warn(
+                f"{data} declares no classes, so its label -1, beside {listing(values[1:])}, is taken for one; if it "
+                "means 'no label', drop those rows",
+                stacklevel=4,
+            )
+    return names, [np.array([known[value] for value in part], dtype=np.int64) for part in labels]
 
 
 def _split(ids: np.ndarray, share: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Row numbers to keep and to test on, ``share`` of each class; a class keeps at least one row to train on."""
     order = rng.permutation(len(ids))
-    tested = [
-        rows[: min(round(share * len(rows)), len(rows) - 1)]
-        for rows in (order[ids[order] == c] for c in np.unique(ids))
-    ]
+    classes = (order[ids[order] == c] for c in np.unique(ids))
+    tested = [rows[: min(round(share * len(rows)), len(rows) - 1)] for rows in classes]
     drawn = np.sort(np.concatenate(tested))
     if not len(drawn):
         raise ValueError(f"{len(ids)} rows are too few to test on {share:g} of each class: give more, or a test file")
     return np.setdiff1d(np.arange(len(ids)), drawn), drawn
-
-
-def _listing(names) -> str:
-    names = [str(name) for name in names]
-    return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "") if names else "nothing"

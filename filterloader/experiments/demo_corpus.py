@@ -85,7 +85,7 @@ def _read(name: str, wanted: int, seed: int) -> dict[str, str]:
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
         return {}
-    root = Path(list(spec.submodule_search_locations)[0])
+    root = Path(next(iter(spec.submodule_search_locations)))
     files = {path.relative_to(root).as_posix(): path for path in root.rglob("*.py")}
     names = [file for file in files if not SKIPPED.intersection(file.split("/"))]
     names.sort(key=lambda file: hashlib.sha256(f"{seed}:{file}".encode()).digest())

@@ -1,4 +1,4 @@
-"""Names: what was given for data or a model, told apart as a path or a hub name before anything is imported or fetched."""
+"""Names: what was given for data or a model, a path or a hub name, told apart before anything is fetched."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import ssl
 import threading
 import urllib.error
 import urllib.request
+from collections.abc import Iterable
 from pathlib import Path
+
+from filterloader.experiments.cause import cut
 
 READERS = {".jsonl": "json", ".json": "json", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
 DATA = f"give a folder, a {', '.join(READERS)} file or a hub name"
@@ -27,6 +30,12 @@ def kind(file: str | Path) -> str | None:
     return None if ending == ".parquet" and plain != name else ending
 
 
+def listing(names: Iterable[object]) -> str:
+    """Names for a message: the first twelve, long ones cut; "nothing" where there are none."""
+    names = [cut(str(name), 40) for name in names]
+    return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "") if names else "nothing"
+
+
 def check_data(name: str) -> None:
     """Raise ValueError where ``name`` is neither there nor can be a hub name, with ``:configuration`` or without."""
     if not Path(name).expanduser().exists() and (kind(name) or not _HUB.fullmatch(name.partition(":")[0])):
@@ -42,9 +51,9 @@ def check_model(name: str) -> None:
 def look_for(data: str | None, model: str | None) -> None:
     """Check both names, and where one is the hub's, whether the hub answers within 3 seconds.
 
-    Where it does not, this process goes offline (``HF_HUB_OFFLINE=1``), so that the hub's libraries look in their cache at
-    once instead of trying for half a minute. That works only before they are imported. Variables that say offline, or not
-    offline, are left as they are. Raises ValueError as the two checks do.
+    Where it does not, this process goes offline (``HF_HUB_OFFLINE=1``), so that the hub's libraries look in their cache
+    at once instead of trying for half a minute. That works only before they are imported. Variables that say offline,
+    or not offline, are left as they are. Raises ValueError as the two checks do.
     """
     if data is not None:
         check_data(data)

@@ -12,15 +12,8 @@ import numpy as np
 from filterloader.experiments.metrics import pareto_front
 from filterloader.experiments.tables import Run, groups
 
-COLOURS = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#E69F00",
-    "#56B4E9",
-    "#000000",
-)  # Okabe and Ito: colour-blind safe
+# Okabe and Ito: colour-blind safe
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vPX"
 INK, FAINT = "#333333", "#BBBBBB"
 PANELS = 12  # in one picture, at most
@@ -70,7 +63,7 @@ def _draw_loss(figure, found: dict[str, list[Run]], styles: dict) -> bool:
     panels = figure.subplots(tall, wide, sharex=True, sharey=True, squeeze=False).ravel()
     stages = dict.fromkeys(stage["stage"] for _, run in shown for stage in run.of("stage"))
     colours = {stage: COLOURS[(4, 3, 2, 5, 6)[i % 5]] for i, stage in enumerate(stages)}
-    for axes, title, (_, run) in zip(panels, titles, shown):
+    for axes, title, (_, run) in zip(panels, titles, shown, strict=False):
         reports = run.of("report")
         place, loss, threshold = (_column(reports, key) for key in ("position", "loss", "threshold"))
         axes.plot(place, loss, color=FAINT, linewidth=0.8, label="loss, as reported")
@@ -94,9 +87,9 @@ def _draw_loss(figure, found: dict[str, list[Run]], styles: dict) -> bool:
 
 
 def _band(axes, stages: list[dict], width: float, colours: dict[str, str]) -> None:
-    """The stages as a band of colours above the frame, and a line where each begins: however short, none hides another."""
+    """The stages as a band of colours above the frame, and a line where each begins, so that none hides another."""
     ends = [stage["position"] for stage in stages[1:]] + [width]
-    for stage, end in zip(stages, ends):
+    for stage, end in zip(stages, ends, strict=False):
         start, colour = stage["position"], colours[stage["stage"]]
         axes.axvspan(start, end, 1.02, 1.06, facecolor=colour, edgecolor=colour, linewidth=0.5, clip_on=False)
         axes.axvline(start, color=INK, linewidth=0.8, linestyle=":")
@@ -118,7 +111,8 @@ def _draw_shares(figure, found: dict[str, list[Run]], styles: dict) -> bool:
     figure.set_size_inches(11, 4)
     panels = figure.subplots(1, 2, sharey=True)
     unit, seconds = _unit(max(run.of("report")[-1]["time"] for _, run in shown))
-    for axes, key, title in zip(panels, ("kept", "trained"), ("Forwarded", "Trained on (forward and backward)")):
+    titles = {"kept": "Forwarded", "trained": "Trained on (forward and backward)"}
+    for axes, (key, title) in zip(panels, titles.items(), strict=True):
         for i, (name, run) in enumerate(shown):
             reports = run.of("report")
             time, share = _column(reports, "time") / seconds, 100 * _column(reports, key)
@@ -156,25 +150,13 @@ def _draw_accuracy(figure, found: dict[str, list[Run]], styles: dict) -> bool:
             if "accuracy_low" in end and "accuracy_high" in end:
                 intervals, span = True, [100 * end["accuracy_low"], 100 * end["accuracy_high"]]
                 axes.plot([wall / seconds] * 2, span, color=colour, linewidth=1, alpha=0.4, zorder=1)
-        means.append(
-            (
-                float(np.mean([wall for wall, *_ in members])) / seconds,
-                float(np.mean([accuracy for _, accuracy, _ in members])),
-            )
-        )
-        axes.plot(
-            *means[-1],
-            marker,
-            color=colour,
-            markersize=10,
-            markeredgecolor=INK,
-            label=_wrapped(name),
-            linestyle="none",
-            clip_on=False,
-        )
+        walls, accuracies, _ = zip(*members, strict=True)
+        means.append((float(np.mean(walls)) / seconds, float(np.mean(accuracies))))
+        look = {"color": colour, "markersize": 10, "markeredgecolor": INK, "linestyle": "none", "clip_on": False}
+        axes.plot(*means[-1], marker, label=_wrapped(name), **look)
     front = [means[i] for i in pareto_front(means)]
     label = "Pareto front: none is both\nfaster and more accurate"
-    axes.step(*zip(*front), where="post", color=INK, linewidth=1, linestyle="--", zorder=1, label=label)
+    axes.step(*zip(*front, strict=True), where="post", color=INK, linewidth=1, linestyle="--", zorder=1, label=label)
     dress(axes, f"wall-clock time of the training run ({unit})", "Accuracy against time: up and to the left is better")
     axes.margins(y=0.1)
     axes.set_xlim(0, 1.06 * longest / seconds)
@@ -225,9 +207,9 @@ def _smooth(values: np.ndarray) -> np.ndarray:
 
 
 def _unit(longest: float) -> tuple[str, float]:
-    return next(
-        ((unit, size) for unit, size in (("hours", 3600.0), ("minutes", 60.0)) if longest > 2 * size), ("s", 1.0)
-    )
+    units = (("hours", 3600.0), ("minutes", 60.0), ("s", 0.0))
+    unit, size = next(one for one in units if longest >= 2 * one[1])
+    return unit, size or 1.0
 
 
 def _escape(text: str) -> str:

@@ -15,8 +15,11 @@ import numpy as np
 class Run:
     """One training run as its ledger wrote it down.
 
-    path: the file. settings: what the start line says of the run (``policy``, ``seed``, …). events: all lines, ``time``
-    in seconds since the first start, resumed runs laid end to end. note: what was skipped in reading, or None.
+    Args:
+        path: the file.
+        settings: what the start line says of the run (``policy``, ``seed``, …).
+        events: all lines, ``time`` in seconds since the first start, resumed runs laid end to end.
+        note: what was skipped in reading, or None.
     """
 
     path: Path
@@ -164,15 +167,21 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = Non
     cells = [[COLUMNS[key][0] if key in COLUMNS else key for key in columns]]
     cells += [[_cell(row, key) for key in columns] for row in rows]
     left = [all(isinstance(row.get(key), str) or _missing(row.get(key)) for row in rows) for key in columns]
-    widths = [max(map(len, column)) for column in zip(*cells)]
-    lines = [[c.ljust(w) if at_left else c.rjust(w) for c, w, at_left in zip(line, widths, left)] for line in cells]
-    return "\n".join("  ".join(line).rstrip() for line in lines)
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    how = [f"<{width}" if at_left else f">{width}" for width, at_left in zip(widths, left, strict=True)]
+    lines = (("  ".join(map(format, line, how))).rstrip() for line in cells)
+    return "\n".join(lines)
 
 
 def markdown(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
     """`table` as a Markdown table of these columns."""
-    lines = [[COLUMNS[key][0] if key in COLUMNS else key for key in columns], ["---"] * len(columns)]
-    lines += [[_cell(row, key).replace("|", r"\|") for key in columns] for row in rows]
+    head = [COLUMNS[key][0] if key in COLUMNS else key for key in columns]
+    return markdown_table(head, ([_cell(row, key) for key in columns] for row in rows))
+
+
+def markdown_table(head: Sequence[str], cells: Iterable[Sequence[object]]) -> str:
+    """Every Markdown table of this project: a line of headings, and a line each of ``cells``."""
+    lines = [head, ["---"] * len(head), *([str(cell).replace("|", r"\|") for cell in line] for line in cells)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

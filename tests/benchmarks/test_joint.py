@@ -35,8 +35,28 @@ def data(tmp_path_factory):
 
 
 def call(data, out, *more):
-    return command.main(joint.TABLE, ["--data", str(data), "--datasets", "trips", "--out", str(out), "--seeds", "0", "--epochs", "3", "--threads", "1",
-                                      "--precision", "fp32", "--device", "cpu", *more])  # fmt: skip
+    return command.main(
+        joint.TABLE,
+        [
+            "--data",
+            str(data),
+            "--datasets",
+            "trips",
+            "--out",
+            str(out),
+            "--seeds",
+            "0",
+            "--epochs",
+            "3",
+            "--threads",
+            "1",
+            "--precision",
+            "fp32",
+            "--device",
+            "cpu",
+            *more,
+        ],
+    )
 
 
 def test_one_command_leaves_intents_slots_and_sentences(data, tmp_path):

@@ -1,26 +1,20 @@
 """The loader's benchmark: every question runs on a tiny corpus, and a planted error does not pass for a result."""
 
 import json
+from itertools import pairwise
 
 import datasets
 import numpy as np
 import pytest
 import torch
 
-from filterloader import FilteringDataLoader, TrainAll
-from filterloader.experiments import models as encoder
-from filterloader.stages.collate import Collator
-from tests.conftest import sentences
-
-bench = pytest.importorskip("benchmarks.predictor_throughput", reason="needs scikit-learn")
-
-from benchmarks import loader_throughput
+from benchmarks import loader_throughput, machine
+from benchmarks import predictor_throughput as bench
 from benchmarks.throughput import (
     clock,
     everything,
     filtering,
     gpu,
-    machine,
     prediction,
     profiling,
     screening,
@@ -30,6 +24,10 @@ from benchmarks.throughput import (
     training,
 )
 from benchmarks.throughput.corpus import Corpus, corpora
+from filterloader import FilteringDataLoader, TrainAll
+from filterloader.experiments import models as encoder
+from filterloader.stages.collate import Collator
+from tests.conftest import sentences
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +92,7 @@ def test_a_decision_that_differs_is_found(corpus, monkeypatch):
         return bag._replace(ids=np.where(candidates.example_ids[0] % 2, bag.ids, 0).astype(np.int32))
 
     monkeypatch.setattr(filtering.TokensAndWords, "__call__", forgetful)
-    with pytest.raises(AssertionError, match="decisions differ|rows against"):
+    with pytest.raises(AssertionError, match=r"decisions differ|rows against"):
         filtering.same_survivors(policy, *filtering.loaders(corpus, policy, 8))
 
 
@@ -115,7 +113,7 @@ def test_views_of_arrow_find_each_row_wherever_it_lies(corpus):
     parts = [corpus.raw.select(range(start, stop)) for start, stop in ((0, 3), (3, 100), (100, 192))]
     chunked = Corpus("tiny", datasets.concatenate_datasets(parts), corpus.tokenizer, 2)
     seen = [bytes(text.values[a:b]).decode() for view in screening.views(chunked, 50) for text in view.texts
-            for a, b in zip(text.offsets, text.offsets[1:])]  # fmt: skip
+            for a, b in pairwise(text.offsets)]  # fmt: skip
     assert seen == corpus.texts
 
 
@@ -175,14 +173,34 @@ def test_figures():
 
 
 def test_the_command_prints_its_table_again(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(loader_throughput, "settle_threads", lambda threads: None)
+    monkeypatch.setattr(machine, "settle_threads", lambda threads: None)
     out, data = tmp_path / "out.jsonl", tmp_path / "set"
     data.mkdir()
     (data / "train.jsonl").write_text(
         "".join(json.dumps({"sentence": row["text"], "label": row["label"]}) + "\n" for row in sentences(100))
     )
-    monkeypatch.setattr("sys.argv", ["x", "--data", str(data), "--rows", "64", "--repeats", "1", "--batches", "16", "--workers", "0",
-                                     "--only", "tokenized", "filter", "gpu", "--out", str(out)])  # fmt: skip
+    monkeypatch.setattr(
+        "sys.argv",
+        [
+            "x",
+            "--data",
+            str(data),
+            "--rows",
+            "64",
+            "--repeats",
+            "1",
+            "--batches",
+            "16",
+            "--workers",
+            "0",
+            "--only",
+            "tokenized",
+            "filter",
+            "gpu",
+            "--out",
+            str(out),
+        ],
+    )
     loader_throughput.main()
     shown = capsys.readouterr().out
     monkeypatch.setattr("sys.argv", ["x", "--markdown", str(out)])
@@ -208,3 +226,14 @@ def test_without_data_there_are_docstrings():
         and corpus.bytes == sum(len(text.encode()) for text in corpus.texts)
         and corpus.labels.shape == (50,)
     )
+
+
+def test_the_predictors_command_prints_and_keeps_its_figures(tmp_path, monkeypatch, capsys):
+    for name, value in (("WARM", 64), ("TIMED", 64), ("RIVER", 32), ("SIZES", (8,)), ("LEAST", (1,))):
+        monkeypatch.setattr(bench, name, value)
+    monkeypatch.setattr(bench, "corpora", lambda *_: corpora(None, None, 100))
+    monkeypatch.setattr("sys.argv", ["x", "--repeats", "1", "--out", str(tmp_path / "out.jsonl")])
+    bench.main()
+    head, *lines = map(json.loads, (tmp_path / "out.jsonl").read_text().splitlines())
+    assert head["data"] == "docstrings" and head["n_features"] > 100 and len(lines) == 4
+    assert "scikit-learn from ids" in capsys.readouterr().out

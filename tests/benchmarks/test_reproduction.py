@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import claims, reproduction
+from benchmarks import reproduction
+from benchmarks.claims import figures
+from benchmarks.claims import page as claims
+from benchmarks.claims.evidence import Evidence
 from benchmarks.table import command, store
 from filterloader import Random, TrainAll
 from filterloader.experiments import models as encoder
-from filterloader.experiments import run as experiment
+from filterloader.experiments.recipe import Recipe
 from filterloader.policies import POLICIES
 from tests.conftest import sentences
 from tests.experiments import test_metrics
@@ -27,8 +30,21 @@ def cell(policy, budget, correct, seed=0, dataset="sst2", wall=10.0, **more):
         "base_accuracy": 0.0,
         "t_norm_measured": wall / 10,
     }
-    return {"dataset": dataset, "policy": policy, "budget": budget, "seed": seed, "controls": None, "setup": "s", "wall_s": wall, "epochs": 2,
-            "correct": store.packed(right), "test_rows": right.size, "accuracy": right.mean(), **values, **more}  # fmt: skip
+    return {
+        "dataset": dataset,
+        "policy": policy,
+        "budget": budget,
+        "seed": seed,
+        "controls": None,
+        "setup": "s",
+        "wall_s": wall,
+        "epochs": 2,
+        "correct": store.packed(right),
+        "test_rows": right.size,
+        "accuracy": right.mean(),
+        **values,
+        **more,
+    }
 
 
 def evidence(tmp_path, *own, main=()):
@@ -38,7 +54,7 @@ def evidence(tmp_path, *own, main=()):
         kept.add(one)
     for one in main:
         beside.add(one)
-    return claims.Evidence(kept, [tmp_path / "main"] if main else [])
+    return Evidence(kept, [tmp_path / "main"] if main else [])
 
 
 def verdict(found, source, said):
@@ -60,10 +76,10 @@ def three(*cells):
 
 
 def test_the_papers_table_is_the_one_the_metrics_are_checked_against():
-    for system, text in claims.TABLE_3.items():
+    for system, text in figures.TABLE_3.items():
         ref = [tuple(float(value) for value in one.split("/")) for one in test_metrics.TABLE_3[system].split()]
         assert [tuple(float(value) for value in one.split("/")) for one in text.split()] == ref
-    assert list(claims.FULL_ACCURACY.values()) == [90.48, 87.97, 89.93, 95.24, 93.69]
+    assert list(figures.FULL_ACCURACY.values()) == [90.48, 87.97, 89.93, 95.24, 93.69]
 
 
 def test_without_cells_every_claim_is_open(tmp_path):
@@ -91,8 +107,14 @@ def test_an_accuracy_needs_its_time(tmp_path):
 
 
 def test_shares_hold_within_ten_points(tmp_path):
-    found = evidence(tmp_path, main=three(cell("train_all", "1", RIGHT), cell("fixed_threshold", "0.1", HALF, alpha_b=0.60),
-                                          cell("fixed_threshold", "0.3", HALF, alpha_b=0.60)))  # fmt: skip
+    found = evidence(
+        tmp_path,
+        main=three(
+            cell("train_all", "1", RIGHT),
+            cell("fixed_threshold", "0.1", HALF, alpha_b=0.60),
+            cell("fixed_threshold", "0.3", HALF, alpha_b=0.60),
+        ),
+    )
     assert verdict(found, "Table 3b", "Fixed 0.1, SST2") == ("fixed_threshold/0.1: 60.0 / 0.0", claims.YES)
     assert verdict(found, "Table 3b", "Fixed 0.3, SST2")[1] == claims.NO
 
@@ -195,7 +217,7 @@ def test_headlines_of_dynamic_pruning(tmp_path):
 
 
 def test_energy_is_as_much_as_time(tmp_path):
-    sets = [name for name in claims.SETS.values() if name]
+    sets = [name for name in figures.SETS.values() if name]
     cells = [
         cell(*row, RIGHT, dataset=name, wall=wall)
         for name in sets
@@ -211,7 +233,8 @@ def test_joint_and_main_cells_are_told_apart(tmp_path):
     assert found.row("joint", "atis", "train_all/1") and "main" not in found.stores
 
 
-# -- single examples a step ----------------------------------------------------------------------------------------------
+# -- single examples a step
+# ----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -224,7 +247,7 @@ def steps(monkeypatch):
 
 def test_single_examples_take_a_step_each(tokenizer, steps):
     rows = [{**row, "label": int("hard" in row["text"])} for row in sentences(50)]
-    recipe = experiment.Recipe(text="text", batch_size=8, epochs=2)
+    recipe = Recipe(text="text", batch_size=8, epochs=2)
     model = encoder.small_encoder(len(tokenizer), 2, hidden=16, layers=1, heads=2)
     _, loader, singles = reproduction.train_singly(model, tokenizer, rows, TrainAll(), recipe, seed=0, when="all")
     assert len(steps) == singles == 100 and loader.ledger.scalars()["backwarded"] == 100
@@ -235,7 +258,7 @@ def test_single_examples_take_a_step_each(tokenizer, steps):
 
 def test_the_script_takes_single_steps_in_its_last_stage_only_and_counts_what_it_trained_on(tokenizer, steps):
     rows = [{**row, "label": int("hard" in row["text"])} for row in sentences(200, hard=0.5)]
-    recipe = experiment.Recipe(text="text", batch_size=8, lr=1e-3)
+    recipe = Recipe(text="text", batch_size=8, lr=1e-3)
     model = encoder.small_encoder(len(tokenizer), 2, hidden=16, layers=1, heads=2)
     policy = POLICIES["three_stage"].reference_script(warmup=40, window=2, alt=5.0)
     _, loader, singles = reproduction.train_singly(model, tokenizer, rows, policy, recipe, seed=0, when="filter")
@@ -261,7 +284,7 @@ def test_the_fairest_control_takes_as_many_single_steps_from_the_same_place_on(t
     late = bench.control("random", {**row, "singles": 0, "stages": {"fit": 1.0}}, {})
     assert late.single[0] == 1.0 and repr(late.make(2)) == repr(Random(0.3))
     rows = [{**row, "label": int("hard" in row["text"])} for row in sentences(400)]
-    recipe = experiment.Recipe(text="text", batch_size=8, epochs=2)
+    recipe = Recipe(text="text", batch_size=8, epochs=2)
     model = encoder.small_encoder(len(tokenizer), 2, hidden=16, layers=1, heads=2)
     _, loader, singles = reproduction.train_singly(
         model, tokenizer, rows, control.make(2), recipe, seed=0, when=control.single
@@ -277,8 +300,31 @@ def test_one_command_runs_and_judges(tmp_path, capsys):
         rows = [{"text": row["text"], "label": int("hard" in row["text"])} for row in sentences(n, n, hard=0.4)]
         (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     out = tmp_path / "out"
-    assert command.main(reproduction.TABLE, ["--data", str(folder.parent), "--out", str(out), "--seeds", "0", "--threads", "1", "--precision", "fp32",
-                        "--device", "cpu", "--policies", "three_stage/script, batch 1", "random", "three_stage/epochs 1", "train_all/epochs 1"]) == 0  # fmt: skip
+    assert (
+        command.main(
+            reproduction.TABLE,
+            [
+                "--data",
+                str(folder.parent),
+                "--out",
+                str(out),
+                "--seeds",
+                "0",
+                "--threads",
+                "1",
+                "--precision",
+                "fp32",
+                "--device",
+                "cpu",
+                "--policies",
+                "three_stage/script, batch 1",
+                "random",
+                "three_stage/epochs 1",
+                "train_all/epochs 1",
+            ],
+        )
+        == 0
+    )
     cells = [json.loads(line) for line in (out / "cells.jsonl").read_text().splitlines()]
     assert {one["batch_size"] for one in cells} == {8} and {one["epochs"] for one in cells} == {1, 2}
     page = (out / "README.md").read_text()

@@ -189,9 +189,15 @@ def test_a_limit_draws_from_the_whole_file(tmp_path, monkeypatch):
         seen["labels"] = [row["label"] for row in train_rows]
         raise ValueError("that is enough")
 
-    monkeypatch.setattr("filterloader.experiments.run.compare", compare)
+    monkeypatch.setattr("filterloader.experiments.comparison.compare", compare)
     assert call("train", "--data", path, *TINY[2:], "--limit", 50).code == 2
     assert len(seen["labels"]) == 50 and 10 < sum(seen["labels"]) < 40
+
+
+def test_what_is_left_out_of_the_data_is_noted(tmp_path):
+    path = write_lines(tmp_path / "some.jsonl", [*rows(), {"text": "nobody knows", "label": None}])
+    ran = call("train", "--data", path, *TINY, "--policy", "train_all")
+    assert ran.code == 0 and "note: 1 row has no label and is left out: column 'label' of the train split" in ran.err
 
 
 BAD = {
@@ -201,7 +207,10 @@ BAD = {
     "unknown policy": (["--policy", "best"], "'best' is not known; choose one of train_all, random, .*three_stage"),
     "unknown option": (["--option", "cutof=0.3"], "'cutof=0.3' is no setting of three_stage.*one of warmup, .*cutoff"),
     "option without a value": (["--option", "cutoff"], "'cutoff' is no setting .*NAME=VALUE"),
-    "option where there is none": (["--policy", "train_all", "--option", "a=1"], "no setting of train_all: it has none"),
+    "option where there is none": (
+        ["--policy", "train_all", "--option", "a=1"],
+        "no setting of train_all: it has none",
+    ),
     "option out of range": (["--option", "cutoff=3"], r"cutoff must be a number in \[0, 1\], got 3"),
     "option of another kind": (["--option", "warmup=half"], "warmup must be .*got 'half'"),
     "a number for a threshold that moves": (["--option", "threshold=0.3"], "must be a MovingAverageThreshold, got 0.3"),
@@ -213,7 +222,7 @@ BAD = {
     "unknown granularity": (["--granularity", "token"], "invalid choice: 'token'.*example.*batch"),
     "no room for a word": (["--max-length", "2"], "max_length is 2: give at least 3"),
     "no such model": (["--model", "./no/where"], "no pretrained classifier at './no/where': give a folder with"),
-}  # fmt: skip
+}
 
 
 def one_line(ran):
@@ -301,7 +310,7 @@ def test_an_interrupt_is_no_traceback(data, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("filterloader.experiments.run.compare", interrupt)
+    monkeypatch.setattr("filterloader.experiments.comparison.compare", interrupt)
     ran = call("train", "--data", data, *TINY)
     assert ran.code == 130 and ran.err.splitlines()[-1] == "interrupted"
 
@@ -312,7 +321,7 @@ def test_warnings_are_notes_while_a_command_runs_and_warnings_again_after_it(dat
         raise ValueError("that is enough")
 
     before = warnings.showwarning
-    monkeypatch.setattr("filterloader.experiments.run.compare", warn)
+    monkeypatch.setattr("filterloader.experiments.comparison.compare", warn)
     ran = call("train", "--data", data, *TINY)
     assert ran.err.splitlines()[-2:] == ["note: the words say little", "filterloader train: error: that is enough"]
     assert warnings.showwarning is before
@@ -323,7 +332,7 @@ def test_a_warm_up_of_one_example_is_noted_once(data, monkeypatch, value, noted)
     def stop(*_, **__):
         raise ValueError("that is enough")
 
-    monkeypatch.setattr("filterloader.experiments.run.compare", stop)
+    monkeypatch.setattr("filterloader.experiments.comparison.compare", stop)
     ran = call("train", "--data", data, *TINY, "--option", f"warmup={value}")
     assert ran.err.count("note: warmup=1 is one example; to warm up for the whole of a pass, write warmup=1.0") == noted
 

@@ -1,4 +1,4 @@
-"""Names of data and models: what cannot be fetched is told at once, and a hub that does not answer is not waited for."""
+"""Names of data and models: what cannot be fetched is told at once, and a silent hub is not waited for."""
 
 import io
 import os
@@ -50,7 +50,7 @@ def test_what_could_be_at_the_hub_is_let_through(name):
 )
 def test_what_is_no_path_and_no_hub_name_is_told_with_what_is_allowed(name):
     with pytest.raises(
-        ValueError, match="does not exist: give a folder, a .jsonl, .json, .csv, .tsv, .parquet file or a hub name"
+        ValueError, match=r"does not exist: give a folder, a .jsonl, .json, .csv, .tsv, .parquet file or a hub name"
     ) as raised:
         names.check_data(name or " ")
     assert str(raised.value).startswith(name)
@@ -148,11 +148,14 @@ def test_a_mistyped_name_without_a_network_is_one_line_and_no_wait(tmp_path):
     """In a process of its own: whether the hub's libraries retry is settled when they are imported."""
     plain = {name: value for name, value in os.environ.items() if not name.endswith("_OFFLINE")}
     ran = subprocess.run(
-        [sys.executable, "-m", "filterloader.experiments.cli", "train", "--data", "reveiws"], capture_output=True, text=True, timeout=120,
+        [sys.executable, "-m", "filterloader.experiments.cli", "train", "--data", "reveiws"],
+        capture_output=True,
+        text=True,
+        timeout=120,
         env={**plain, "HF_ENDPOINT": DEAD, "HF_HOME": str(tmp_path)},
-    )  # fmt: skip
+    )
     assert ran.returncode == 2 and ran.stdout == ""
     assert ran.stderr == (
-        "filterloader train: error: reveiws is no path here, nor could the hub give it (offline, and not in its cache): "
-        "give a folder, a .jsonl, .json, .csv, .tsv, .parquet file or a hub name\n"
+        "filterloader train: error: reveiws is no path here, nor could the hub give it (offline, and not in its "
+        "cache): give a folder, a .jsonl, .json, .csv, .tsv, .parquet file or a hub name\n"
     )

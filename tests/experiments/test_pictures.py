@@ -29,16 +29,27 @@ NAMED = ((0, "warming everything up"), (0.01, "fitting the predictor"), (0.5, "f
 CASES = {  # the settings of each run: what a sweep, a resumed run, or a single one may look like
     "one": [{"stages": SHORT}],
     "two of one length": [{"wall": 99.9}, {"policy": "train_all", "wall": 100.0, "stages": ()}],
-    "three seeds": [{"policy": p, "seed": s, "wall": w + s, "stages": SHORT} for p, w in (("train_all", 400.0), ("random", 180.0)) for s in range(3)],
+    "three seeds": [
+        {"policy": p, "seed": s, "wall": w + s, "stages": SHORT}
+        for p, w in (("train_all", 400.0), ("random", 180.0))
+        for s in range(3)
+    ],
     "late and named": [{"stages": LATE}, {"policy": "other", "stages": NAMED}],
     "hours": [{"wall": 8000.0}, {"policy": "train_all", "wall": 21000.0}, {"policy": "r", "wall": 20.0}],
     "a sweep": [
-        {"wall": 100.0 + 30 * i, "accuracy": 0.8 + 0.01 * i, "stages": (SHORT, LATE, BACK)[i % 3], "cutoff": 0.1 * i,
-         "predictor": "MultinomialNB(calibrate=True)" if i % 2 else "BernoulliNB(calibrate=True, alpha=0.01, half_life=1000)"}
+        {
+            "wall": 100.0 + 30 * i,
+            "accuracy": 0.8 + 0.01 * i,
+            "stages": (SHORT, LATE, BACK)[i % 3],
+            "cutoff": 0.1 * i,
+            "predictor": "MultinomialNB(calibrate=True)"
+            if i % 2
+            else "BernoulliNB(calibrate=True, alpha=0.01, half_life=1000)",
+        }
         for i in range(12)
     ],
     "one endless name": [{"policy": "a_policy_" + "of_a_name_without_a_space_" * 6}, {"policy": "b"}],
-}  # fmt: skip
+}
 
 
 @pytest.fixture

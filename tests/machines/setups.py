@@ -179,9 +179,9 @@ class Setup:
     def fits(self):
         """Whether the arguments go together by what the documentation says."""
         policy = policy_of(self.policy)
-        surveys = getattr(policy, "survey_scores", hasattr(policy, "survey"))
-        allowed = getattr(policy, "granularities", ("example", "batch"))
-        index = hasattr(policy, "survey") or getattr(policy, "needs_index", False)
+        surveys = policy.survey is not None and policy.survey_scores
+        allowed = policy.granularities
+        index = policy.survey is not None or policy.needs_index
         reads_text = (self.features or "").startswith("words")
         return all(
             (
@@ -192,7 +192,7 @@ class Setup:
                 not (self.drop_last and self.sampler in ("batch sampler", "batch list")),
                 not (reads_text and not self.text),
                 not (self.collate and self.text and not reads_text),
-                not (getattr(policy, "predicts_labels", False) and "label" in (self.features or "")),
+                not (policy.predicts_labels and "label" in (self.features or "")),
                 not (self.total and not self.streaming),
             )
         )
@@ -203,7 +203,7 @@ class Setup:
         kw = {"drop_last": self.drop_last, "num_workers": self.workers, "persistent_workers": self.persistent}
         kw |= {"granularity": self.granularity, "buffer_batches": self.buffer_batches, "features": self.features}
         kw |= self._sampling()
-        if getattr(policy, "survey_scores", hasattr(policy, "survey")):
+        if policy.survey is not None and policy.survey_scores:
             kw["score_fn"] = logits_of
         elif self.score:
             kw["score_fn"] = losses_of

@@ -24,7 +24,9 @@ class Missing(Exception):
 
 
 class Evidence:
-    """The rows that are there: ``"script"`` (this benchmark's own), ``"main"`` (accuracy_time.py) and ``"joint"`` (joint.py)."""
+    """The rows that are there: ``"script"`` (this benchmark's own), ``"main"`` (accuracy_time.py) and ``"joint"``
+    (joint.py).
+    """
 
     def __init__(self, own: Store, beside: Sequence[Path] = ()):
         self.stores = {"script": own}
@@ -44,11 +46,7 @@ class Evidence:
         if dataset is None:
             raise Missing("the data set is not at hand")
         if kind not in self.stores:
-            raise Missing(
-                {"main": "needs --beside a folder of accuracy_time.py", "joint": "needs --beside a folder of joint.py"}[
-                    kind
-                ]
-            )
+            raise Missing(f"needs --beside a folder of {'accuracy_time' if kind == 'main' else kind}.py")
         if (kind, dataset) not in self._rows:
             self._rows[kind, dataset] = {row.name: row for row in rows(self.stores[kind], dataset)}
         return self._rows[kind, dataset]
@@ -60,8 +58,9 @@ class Evidence:
         return found[name]
 
     def three_stages(self, dataset: str | None) -> Row:
-        """The row of three stages with the highest AGOT, as the paper's tables show it; of those with its two gates and a warm-up of a given
-        length, that train as all others do."""
+        """The row of three stages with the highest AGOT, as the paper's tables show it; of those with its two gates and
+        a warm-up of a given length, that train as all others do.
+        """
         full = self.row("main", dataset, BASE)
         found = [
             row
@@ -75,7 +74,9 @@ class Evidence:
         return max(found, key=lambda row: agot(row, full) or 0.0)
 
     def ladder(self, row: Row, kind: str, suffix: str = "") -> np.ndarray:
-        """What random scored at the row's share of the stream, ``[seeds, test]``: as many examples trained on, whatever their time."""
+        """What random scored at the row's share of the stream, ``[seeds, test]``: as many examples trained on, whatever
+        their time.
+        """
         cells = self.stores[kind].of(dataset=row.dataset, setup=row.cells[-1]["setup"])
         out = []
         for cell in row.cells:
@@ -85,9 +86,8 @@ class Evidence:
                 raise Missing(f"{row.dataset} random{suffix} was not run for seed {cell['seed']}")
             trained, ran = cell["backwarded"] / cell["seen"], [rung["backwarded"] / rung["seen"] for rung in rungs]
             if not 0.95 * min(ran) <= trained <= 1.05 * max(ran):
-                raise Missing(
-                    f"{row.name} trained on {100 * trained:.0f} %, and random{suffix} was run from {100 * min(ran):.0f} to {100 * max(ran):.0f} %"
-                )
+                span = f"{100 * min(ran):.0f} to {100 * max(ran):.0f} %"
+                raise Missing(f"{row.name} trained on {100 * trained:.0f} %, and random{suffix} was run from {span}")
             out.append(at_wall_clock(rungs, max(cell["backwarded"], 1), "backwarded"))
         return np.stack(out)
 
@@ -113,14 +113,18 @@ def written(difference: tuple[float, float, float]) -> str:
 
 
 def alike(difference: tuple[float, float, float], paper: float) -> bool | None:
-    """Whether the paper's difference lies in our interval, half a point wider on each side; None where that is too wide to tell."""
+    """Whether the paper's difference lies in our interval, half a point wider on each side; None where that is too wide
+    to tell.
+    """
     if not difference[1] - 0.5 <= paper <= difference[2] + 0.5:
         return False
     return True if difference[2] - difference[1] <= max(WIDE, abs(paper)) else None
 
 
 def above(difference: tuple[float, float, float], paper: float) -> bool | None:
-    """Whether we see a gain: True for an interval above 0, False for one below the paper's gain, None where it holds both."""
+    """Whether we see a gain: True for an interval above 0, False for one below the paper's gain, None where it holds
+    both.
+    """
     return True if difference[1] > 0 else False if difference[2] < paper else None
 
 
