@@ -1,4 +1,4 @@
-"""FilteringDataLoader: pulls candidates, asks the policy, refills, and yields the batches that still teach."""
+"""FilteringDataLoader: builds the chain of stages from a data set to the batches that still teach, and walks it."""
 
 from __future__ import annotations
 
@@ -24,57 +24,77 @@ from filterloader.predictors.features import features_of
 from filterloader.stages import arguments, survey
 from filterloader.stages.collate import Collate, Collator, Ready
 from filterloader.stages.keep_last import KeepLast
+from filterloader.stages.one_pass import Pass
 from filterloader.stages.plan import plan_of
 from filterloader.stages.read import Read
-from filterloader.stages.rebuilding import Refusing
+from filterloader.stages.rebuilding import Refusing, tell_if_left_out
 from filterloader.stages.refill import Refill
 from filterloader.stages.regroup import Regroup
 from filterloader.stages.score import Score
 from filterloader.stages.screen import Screen
 from filterloader.stages.tokenize import Tokenize
 
-VERSION = 3
+VERSION = 3  # of states
 
 
 class FilteringDataLoader:
     """A ``DataLoader`` that yields only what its policy finds worth training on.
 
-    ::
-
-        loader = FilteringDataLoader(dataset, tokenizer=tokenizer, text="sentence", batch_size=32, shuffle=True)
-        for batch in loader:
-            loss = loader.hook.report(per_example_losses(model, batch))  # or the scalar batch loss
-            if loss is None:  # nothing in this batch is worth a backward pass
-                continue
-            loss.backward(); optimizer.step(); optimizer.zero_grad()
-
-    dataset: map-style or iterable, ``datasets.Dataset``, ``datasets.IterableDataset``, or a list of rows. All other arguments
-    of ``torch.utils.data.DataLoader`` mean the same and have the same defaults.
-
-    tokenizer: a fast tokenizer for raw text, taken as it is now (``model_max_length`` is where texts are cut: set it before); None
-    for rows that hold ``input_ids`` already, or hold no text. text: the column of raw text, or a pair of columns; None is
-    ``"text"``. label: the column that becomes ``labels``; None for none. policy: what to train on; None is ``ThreeStage()``.
-    granularity: ``"example"`` screens examples and refills dense batches of similar length; ``"batch"`` asks whether to yield
-    each batch as it stands. features: what counts as a word: ``"auto"``,
-    ``"tokens"``, ``"tokens*label"`` (``TokenFeatures``), ``"words"``, ``"words*label"``, ``"words+bigrams"``, ``"words+bigrams*label"``
-    (``WordFeatures``: raw text, so that only survivors are tokenized) or a function ``Candidates -> Bag``; None leaves it to the
-    policy. score_fn: ``batch -> losses [batch] or logits [batch, classes]``, run without gradients on what passed the screening:
-    the backward gate then decides before the refill, so that every batch is dense. Policies that look over the whole data set
-    before a pass score it with this, and say what it must return. seed: of shuffling and of the policy; None: the generator's,
-    else torch's. total_examples: length of a stream that does not know its own.
-    buffer_batches: batches held back to group similar lengths; None is 8 where the policy filters examples, and 0, batches as the
-    sampler made them, where it filters nothing, or batches. At example granularity they are of survivors; with a ``score_fn`` that
-    judges they wait before they are scored, since scores age with every step, and training on what was hard eight batches ago
-    can ruin a run. At batch granularity they are regrouped before the policy is asked about each.
+    Every argument of ``torch.utils.data.DataLoader`` is taken, means the same and has the same default, also by place. With
+    ``policy=TrainAll()`` the batches are those of a ``DataLoader``. It is no subclass of one, so that nothing can rebuild it
+    without its filter.
 
     Batches are mappings ready for ``model(**batch)`` where this class pads them: rows of ``input_ids``, or raw text with a
-    tokenizer, and no ``collate_fn``. A ``collate_fn`` gets the untouched rows. Other rows go to torch's ``default_collate``.
+    tokenizer, and no ``collate_fn``. A ``collate_fn`` gets the untouched rows; other rows go to torch's ``default_collate``.
+    Of padded rows every column that holds numbers is in the batch, and a value that is missing there raises; columns of
+    text, times and the like are left out (``filterloader.data.rows.Reader``).
 
-    Attributes: ``hook`` (``report``), ``ledger``, ``policy``, ``progress``, ``epoch`` (finished passes), and every
-    ``DataLoader`` argument by its name. It is no ``DataLoader`` subclass, so that nothing can rebuild it without its filter.
+    Args:
+        dataset: map-style or iterable, ``datasets.Dataset``, ``datasets.IterableDataset``, or a list of rows.
+        tokenizer: for raw text, taken as it is now (``model_max_length`` is where texts are cut: set it before); default
+            None, for rows that hold ``input_ids``, or no text.
+        text (str, int or a pair): the column of raw text, or two; default None, ``"text"``.
+        label (str or int): the column that becomes ``labels``; None for none; default ``"label"``.
+        policy (Policy): what to train on, or any object with ``screen``, ``judge``, ``state_dict`` and ``load_state_dict``;
+            default None, ``ThreeStage()``.
+        granularity (str): ``"example"`` (default) decides on examples and refills full batches of similar length;
+            ``"batch"`` decides on each batch as it stands.
+        features: what counts as a word: ``"auto"``, ``"tokens"``, ``"tokens*label"`` (``TokenFeatures``), ``"words"``,
+            ``"words*label"``, ``"words+bigrams"``, ``"words+bigrams*label"`` (``WordFeatures``: read from raw text, so that
+            only what is kept is tokenized), one of these classes, or a function ``Candidates -> Bag``; default None, what
+            the policy wants.
+        score_fn: function ``batch -> losses [batch] or logits [batch, classes]``, run without gradients on what passed the
+            screening, so that the backward gate decides before batches are made; policies that look over the whole data
+            set score it with this, and say what it must return. Default None.
+        seed (int): of shuffling and of the policy; default None, the generator's, else torch's.
+        total_examples (int): length of a stream that does not know its own; default None.
+        buffer_batches (int): batches held back to group similar lengths; default None, 8 where examples are filtered, else
+            0. With a ``score_fn`` they wait before they are scored, since scores age with every step; at batch granularity
+            before the policy is asked.
 
-    Raises ValueError or TypeError for arguments that do not fit, and whatever ``DataLoader`` raises for its own.
+    Attributes:
+        hook: ``hook.report``, the same as ``report``.
+        ledger: what was skipped, what it cost and what it saved.
+        policy: what was given.
+        position: where the run stands (``epoch``, ``consumed``, ``progress``, which the loader has, too).
+
+    Every argument of a ``DataLoader`` is an attribute by its name; ``collate_fn`` refuses to be called by others.
+
+    Raises:
+        TypeError, ValueError: an argument does not fit; what ``DataLoader`` raises for its own.
+
+    Example:
+        >>> from filterloader import FilteringDataLoader, Random
+        >>> rows = [{"input_ids": [2, i, 3], "label": i % 2} for i in range(100)]
+        >>> loader = FilteringDataLoader(rows, batch_size=8, shuffle=True, policy=Random(0.5), seed=0)
+        >>> for batch in loader:
+        ...     losses = batch["input_ids"].float().mean(dim=1)  # one for each example, of your model
+        ...     loss = loader.report(losses, batch)  # None: nothing in this batch is worth a backward pass
+        >>> loader.ledger.scalars()["seen"], loader.consumed, loader.epoch
+        (100, 100, 1)
     """
+
+    use_stateful_dataloader = True  # tells accelerate to save the state of a loader that it holds
 
     def __init__(
         self,
@@ -185,15 +205,17 @@ class FilteringDataLoader:
         """Batches in one pass if nothing were filtered: the upper bound. Raises TypeError where the stream has no length."""
         return len(self._reference)
 
-    def __iter__(self) -> _Pass:
+    def __iter__(self) -> Pass:
         """Begin a pass, or go on with the one that ``load_state_dict`` brought back."""
         if self._resuming:
             self._resuming = False
             self._read.go_on()
         else:
             self._begin_pass()
+        if not self._passes:
+            tell_if_left_out(self)
         self._passes += 1
-        return _Pass(self)
+        return Pass(self)
 
     def _begin_pass(self) -> None:
         """End the pass before, where its last batch is out, or forget what is left of it; then begin the next one."""
@@ -352,37 +374,3 @@ class FilteringDataLoader:
         self._resuming = self._read.running
         self._passes += 1
         self._move()
-
-
-class _Pass:
-    """The iterator over one pass; all its state lives in the loader, so that it can be saved at any batch."""
-
-    def __init__(self, loader: FilteringDataLoader):
-        self._loader, self._number = loader, loader._passes
-
-    def __iter__(self) -> _Pass:
-        return self
-
-    def __del__(self) -> None:
-        if self._loader._passes == self._number:
-            self._loader._read.stop()  # a loop that broke off keeps no workers; its state can still be saved
-
-    def __next__(self) -> Any:
-        loader, ready = self._loader, None
-        if loader._passes != self._number:
-            raise ValueError(
-                "this iterator is stale: its loader has begun another pass since; iterate over the newest one"
-            )
-        try:
-            loader.ledger.enter("loader")
-            try:
-                ready = loader._next_ready()
-                loader._chain.item = None
-                loader._move()
-            finally:
-                loader.ledger.leave(None if ready is None else "loader")
-            return ready.batch
-        except BaseException:
-            if ready is not None:  # it did not reach the loop
-                loader._chain.item = ready
-            raise

@@ -1,7 +1,10 @@
-"""Rebuilding: what frameworks make of a loader's parts, refused in words where it would lose the filter."""
+"""Rebuilding: what frameworks make of a loader, refused or told in words where its filter or its state would be lost."""
 
 from __future__ import annotations
 
+import gc
+import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -28,4 +31,17 @@ class Refusing:
             "skip_first_batches does so, and with it a Trainer that resumes). Resume with loader.load_state_dict(state) instead, "
             "and tell the framework not to skip batches (Trainer: ignore_data_skip=True). The function itself is "
             "loader.collate_fn.collate_fn"
+        )
+
+
+def tell_if_left_out(loader: Any) -> None:
+    """Warn where accelerate is in use and holds no list with this loader: its ``save_state`` would leave it out in silence."""
+    state = getattr(sys.modules.get("accelerate.state"), "AcceleratorState", None)
+    if not getattr(state, "_shared_state", None):
+        return
+    if not any(type(holder) is list for holder in gc.get_referrers(loader)):
+        warnings.warn(
+            "accelerate is in use and does not hold this loader, so accelerator.save_state would leave it out: call "
+            "accelerator.register_for_checkpointing(loader), or save loader.state_dict() with your own checkpoint",
+            stacklevel=3,
         )
