@@ -43,7 +43,8 @@ class FilteringDataLoader:
     dataset: map-style or iterable, ``datasets.Dataset``, ``datasets.IterableDataset``, or a list of rows. All other arguments
     of ``torch.utils.data.DataLoader`` mean the same and have the same defaults.
 
-    tokenizer: a fast tokenizer for raw text, taken as it is now (``model_max_length`` is where texts are cut: set it before); None
+    tokenizer: one of transformers for raw text, taken as it is now (``model_max_length`` is where texts are cut: set it before), best
+    a fast one: it is copied, and any other, or one with parts in Python, is called; None
     for rows that hold ``input_ids`` already, or hold no text. text: the column of raw text, or a pair of columns; None is
     ``"text"``. label: the column that becomes ``labels``; None for none. policy: what to train on; None is ``ThreeStage()``.
     granularity: ``"example"`` screens examples and refills dense batches of similar length; ``"batch"`` asks whether to yield
@@ -60,7 +61,10 @@ class FilteringDataLoader:
     can ruin a run. At batch granularity they are regrouped before the policy is asked about each.
 
     Batches are mappings ready for ``model(**batch)`` where this class pads them: rows of ``input_ids``, or raw text with a
-    tokenizer, and no ``collate_fn``. A ``collate_fn`` gets the untouched rows. Other rows go to torch's ``default_collate``.
+    tokenizer, and no ``collate_fn``. A ``collate_fn`` gets the untouched rows. Other rows, and whole batches (``input_ids`` of two dimensions), go to
+    torch's ``default_collate``. Raw text gives tokens and labels. Rows of ``input_ids`` give every column of numbers, or lists of them;
+    side columns of anything else (text, times, mappings, None only) are left out. A value that is missing among numbers, or a label that
+    is no number, raises an error that names row and column, wherever it stands and whatever holds it.
 
     Attributes: ``hook`` (``report``), ``ledger``, ``policy``, ``progress``, ``epoch`` (finished passes), and every
     ``DataLoader`` argument by its name. It is no ``DataLoader`` subclass, so that nothing can rebuild it without its filter.

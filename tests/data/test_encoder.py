@@ -42,7 +42,9 @@ class Characters(PreTrainedTokenizer):
 class Lower(PreTrainedTokenizerFast):
     def __call__(self, text, text_pair=None, **how):
         def low(given):
-            return None if given is None else given.lower() if isinstance(given, str) else [one.lower() for one in given]
+            return (
+                None if given is None else given.lower() if isinstance(given, str) else [one.lower() for one in given]
+            )
 
         return super().__call__(low(text), low(text_pair), **how)
 
@@ -104,7 +106,9 @@ def unigram():
     inner.pre_tokenizer = pre_tokenizers.Metaspace()
     how = {"vocab_size": 80, "special_tokens": ["<unk>", "<pad>", "</s>"], "unk_token": "<unk>"}
     inner.train_from_iterator(TEXTS[:4] * 5, trainers.UnigramTrainer(**how))
-    inner.post_processor = processors.TemplateProcessing(single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 2)])
+    inner.post_processor = processors.TemplateProcessing(
+        single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 2)]
+    )
     return PreTrainedTokenizerFast(tokenizer_object=inner, pad_token="<pad>", unk_token="<unk>", eos_token="</s>", model_max_length=24)  # fmt: skip
 
 
@@ -124,7 +128,12 @@ def made(tokenizer, kind):
         else:
             out.backend_tokenizer.pre_tokenizer = part
         return out, False
-    kinds = {"call": (Lower, False), "one call": (LowerOne, False), "encode_plus": (Marked, False), "harmless": (Harmless, True)}
+    kinds = {
+        "call": (Lower, False),
+        "one call": (LowerOne, False),
+        "encode_plus": (Marked, False),
+        "harmless": (Harmless, True),
+    }
     if kind in kinds:
         return kinds[kind][0](tokenizer_object=inner, **NAMES), kinds[kind][1]
     if kind == "slow":
@@ -145,7 +154,9 @@ def made(tokenizer, kind):
         out.model_input_names = ["input_ids", "attention_mask"]
     elif kind == "patched":
         plain = out._encode_plus
-        out._encode_plus = lambda text, **how: plain([one.upper() for one in text] if isinstance(text, list) else text.upper(), **how)
+        out._encode_plus = lambda text, **how: plain(
+            [one.upper() for one in text] if isinstance(text, list) else text.upper(), **how
+        )
     return out, kind != "patched"
 
 
@@ -251,7 +262,9 @@ def test_a_tokenizer_of_transformers_with_parts_in_python():
 def test_texts_that_are_no_unicode_are_named_by_column_and_row(tokenizer):
     for kind in ("plain", "call"):
         encoder = Encoder(made(tokenizer, kind)[0], ("first", "second"))
-        with pytest.raises(ValueError, match=r"text column 'second' holds '\\ud800' at character 1.* in row 1 of the 2 read; clean"):
+        with pytest.raises(
+            ValueError, match=r"text column 'second' holds '\\ud800' at character 1.* in row 1 of the 2 read; clean"
+        ):
             encoder([["a", "b"], ["c", "d\ud800"]])
 
 
