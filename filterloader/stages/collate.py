@@ -51,8 +51,8 @@ class Collator:
         width = ragged.longest(tokens.offsets)
         if not self.pads_tokens and int(tokens.offsets[-1] - tokens.offsets[0]) < width * len(candidates):
             raise ValueError(
-                f"the tokenizer has no padding token, and texts of up to {width} tokens must be padded to one length; set one before "
-                "the loader is built, e.g. tokenizer.pad_token = tokenizer.eos_token, or use batch_size=1"
+                f"the tokenizer has no padding token, and texts of up to {width} tokens must be padded to one length; "
+                "set one before the loader is built, e.g. tokenizer.pad_token = tokenizer.eos_token, or use batch_size=1"
             )
         batch = Batch()
         for name, column in columns.items():
