@@ -15,7 +15,9 @@ WORDS = [*EASY, *HARD]
 TEXTS = [
     {"text": " ".join([WORDS[i % 55], WORDS[i // 55], *WORDS[: i % 5]]), "label": i % 2} for i in range(N)
 ]  # the first two words say which row it is
-ROWS = [{"input_ids": [2, *(4 + WORDS.index(w) for w in row["text"].split()), 3], "label": row["label"]} for row in TEXTS]
+ROWS = [
+    {"input_ids": [2, *(4 + WORDS.index(w) for w in row["text"].split()), 3], "label": row["label"]} for row in TEXTS
+]
 ARROW, ARROW_TEXTS = datasets.Dataset.from_list(ROWS), datasets.Dataset.from_list(TEXTS)
 
 
@@ -103,7 +105,9 @@ def sweep(chain, policy, tokenizer, each, stride=1):
     noting = Lines()
     undisturbed, _ = drain(build(chain, make(policy, chain), tokenizer), noting, report, ids_of)
     wrong = []
-    regrouped = chain == "batch, regrouped"  # which batches there are depends on lengths; the rows of those kept are pure
+    regrouped = (
+        chain == "batch, regrouped"
+    )  # which batches there are depends on lengths; the rows of those kept are pure
     wanted = sorted(i for batch in undisturbed for i in batch) if policy != "by number" or regrouped else kept(chain)
     assert apart(undisturbed, wanted) is None
     offset = list(CHAINS).index(chain) % stride
@@ -127,11 +131,14 @@ def sweep(chain, policy, tokenizer, each, stride=1):
 def demand(wrong, lines, what):
     told = "\n  ".join(wrong[:12])
     if wrong:
-        pytest.fail(f"{what}: interrupts at {len(wrong)} places (of {lines} lines executed) went wrong:\n  {told}"
+        pytest.fail(f"{what}: interrupts at {len(wrong)} places (of {lines} lines executed) went wrong:\n  {told}")
 
 
 POLICIES = ["train_all", "random", "by number"]
-FEW = [*((chain, "by number") for chain in CHAINS), *((c, "train_all") for c in ("list", "datasets", "stream", "collate_fn"))]
+FEW = [
+    *((chain, "by number") for chain in CHAINS),
+    *((c, "train_all") for c in ("list", "datasets", "stream", "collate_fn")),
+]
 
 
 @pytest.mark.parametrize("chain, policy", FEW)
