@@ -288,8 +288,8 @@ def test_a_batch_that_cannot_be_collated_is_lost_alone(policy, granularity):
 @pytest.mark.parametrize("buffer_batches", [None, 0, 2])
 def test_a_batch_that_cannot_be_scored_is_lost_alone(tokenizer, buffer_batches):
     loader = FilteringDataLoader(
-        ROWS, batch_size=BATCH, policy=ByNumber(), score_fn=bad_score, tokenizer=tokenizer, buffer_batches=buffer_batches
-    )  # fmt: skip
+        ROWS, BATCH, policy=ByNumber(), score_fn=bad_score, tokenizer=tokenizer, buffer_batches=buffer_batches
+    )
     came = passes(loader)
     assert BAD not in came and len(came) >= len(kept("list")) - BATCH, f"{len(kept('list')) - len(came)} rows lost"
 
@@ -306,12 +306,9 @@ def test_a_block_that_cannot_be_screened_is_lost_alone(tokenizer, granularity):
 
 @pytest.mark.parametrize("granularity", ["example", "batch"])
 def test_features_that_raise_once_cost_one_block(tokenizer, granularity):
-    from filterloader import FilteringDataLoader as Loader
-
-    features = Loader(ROWS, tokenizer=tokenizer, policy=Reader()).features
-    loader = Loader(
-        ROWS, batch_size=BATCH, policy=TrainAllReader(), tokenizer=tokenizer, granularity=granularity, features=Once(features)
-    )  # fmt: skip
+    features = FilteringDataLoader(ROWS, tokenizer=tokenizer, policy=Reader()).features
+    how = {"tokenizer": tokenizer, "granularity": granularity, "features": Once(features)}
+    loader = FilteringDataLoader(ROWS, BATCH, policy=TrainAllReader(), **how)
     came = passes(loader)
     assert len(came) >= (N - BATCH if granularity == "batch" else 128), f"{N - len(came)} rows were lost"
 

@@ -110,7 +110,7 @@ def import_and_compile(folder):
 
 
 def die_at(calls):
-    """Kill this process as the library is called for the n-th time: inside ``next``, ``report``, ``state_dict``, anything."""
+    """Kill this process as the library is called for the n-th time, inside ``next``, ``report`` or ``state_dict``."""
     left = calls
 
     def count(frame, event, argument):
