@@ -1,4 +1,4 @@
-"""An interrupt at any line of the library loses no row and doubles none; an error in the user's code costs what is at fault."""
+"""An interrupt at any line of the library loses no row and doubles none; an error costs what is at fault."""
 
 import datasets
 import numpy as np
@@ -263,7 +263,11 @@ def passes(loader, wanted_errors=1):
     return came
 
 
-@pytest.mark.parametrize("how", [{}, {"granularity": "batch"}, {"buffer_batches": 0}, {"collate_fn": stack}], ids=str)
+@pytest.mark.parametrize(
+    "how",
+    [{}, {"granularity": "batch"}, {"buffer_batches": 0}, {"collate_fn": stack}],
+    ids=["plain", "batch", "no buffer", "collate_fn"],
+)
 @pytest.mark.parametrize("policy", [TrainAll, lambda: Random(1.0)], ids=["train_all", "random"])
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_row_that_raises_costs_no_more_than_in_a_dataloader(tokenizer, policy, how, workers):
