@@ -45,14 +45,16 @@ class FilteringDataLoader:
     without its filter.
 
     Batches are mappings ready for ``model(**batch)`` where this class pads them: rows of ``input_ids``, or raw text with a
-    tokenizer, and no ``collate_fn``. A ``collate_fn`` gets the untouched rows; other rows go to torch's ``default_collate``.
+    tokenizer, and no ``collate_fn``. A ``collate_fn`` gets the untouched rows; other rows, and batches that the data set
+    makes itself (``input_ids`` of two dimensions), go to torch's ``default_collate``.
     Of padded rows every column that holds numbers is in the batch, and a value that is missing there raises; columns of
     text, times and the like are left out (``filterloader.data.rows.Reader``).
 
     Args:
         dataset: map-style or iterable, ``datasets.Dataset``, ``datasets.IterableDataset``, or a list of rows.
-        tokenizer: for raw text, taken as it is now (``model_max_length`` is where texts are cut: set it before); default
-            None, for rows that hold ``input_ids``, or no text.
+        tokenizer: one of transformers for raw text, taken as it is now (``model_max_length`` is where texts are cut: set it
+            before); best a fast one: it is copied, and one with parts in Python is called. Default None, for rows that hold
+            ``input_ids``, or no text.
         text (str, int or a pair): the column of raw text, or two; default None, ``"text"``.
         label (str or int): the column that becomes ``labels``; None for none; default ``"label"``.
         policy (Policy): what to train on, or any object with ``screen``, ``judge``, ``state_dict`` and ``load_state_dict``;
