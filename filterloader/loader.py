@@ -40,39 +40,39 @@ VERSION = 3  # of states
 class FilteringDataLoader:
     """A ``DataLoader`` that yields only what its policy finds worth training on.
 
-    Every argument of ``torch.utils.data.DataLoader`` is taken, means the same and has the same default, also by place. With
-    ``policy=TrainAll()`` the batches are those of a ``DataLoader``. It is no subclass of one, so that nothing can rebuild it
-    without its filter.
+    Every argument of ``torch.utils.data.DataLoader`` is taken, means the same and has the same default, also by
+    place. With ``policy=TrainAll()`` the batches are those of a ``DataLoader``. It is no subclass of one, so that
+    nothing can rebuild it without its filter.
 
-    Batches are mappings ready for ``model(**batch)`` where this class pads them: rows of ``input_ids``, or raw text with a
-    tokenizer, and no ``collate_fn``. A ``collate_fn`` gets the untouched rows; other rows, and batches that the data set
-    makes itself (``input_ids`` of two dimensions), go to torch's ``default_collate``.
-    Of padded rows every column that holds numbers is in the batch, and a value that is missing there raises; columns of
-    text, times and the like are left out (``filterloader.data.rows.Reader``).
+    Batches are mappings ready for ``model(**batch)`` where this class pads them: rows of ``input_ids``, or raw text
+    with a tokenizer, and no ``collate_fn``. A ``collate_fn`` gets the untouched rows; other rows, and batches that
+    the data set makes itself (``input_ids`` of two dimensions), go to torch's ``default_collate``. Of padded rows
+    every column that holds numbers is in the batch, and a value that is missing there raises; columns of text, times
+    and the like are left out (``filterloader.data.rows.Reader``).
 
-    Args:
-        dataset: map-style or iterable, ``datasets.Dataset``, ``datasets.IterableDataset``, or a list of rows.
-        tokenizer: one of transformers for raw text, taken as it is now (``model_max_length`` is where texts are cut: set it
-            before); best a fast one: it is copied, and one with parts in Python is called. Default None, for rows that hold
-            ``input_ids``, or no text.
-        text (str, int or a pair): the column of raw text, or two; default None, ``"text"``.
-        label (str or int): the column that becomes ``labels``; None for none; default ``"label"``.
-        policy (Policy): what to train on, or any object with ``screen``, ``judge``, ``state_dict`` and ``load_state_dict``;
+    Args: dataset: map-style or iterable, ``datasets.Dataset``, ``datasets.IterableDataset``, or a list of rows.
+        tokenizer: one of transformers for raw text, taken as it is now (``model_max_length`` is where texts are cut:
+        set it
+            before); best a fast one: it is copied, and one with parts in Python is called. Default None, for rows
+            that hold ``input_ids``, or no text.
+        text (str, int or a pair): the column of raw text, or two; default None, ``"text"``. label (str or int): the
+        column that becomes ``labels``; None for none; default ``"label"``. policy (Policy): what to train on, or any
+        object with ``screen``, ``judge``, ``state_dict`` and ``load_state_dict``;
             default None, ``ThreeStage()``.
         granularity (str): ``"example"`` (default) decides on examples and refills full batches of similar length;
             ``"batch"`` decides on each batch as it stands.
-        features: what counts as a word: ``"auto"``, ``"tokens"``, ``"tokens*label"`` (``TokenFeatures``), ``"words"``,
-            ``"words*label"``, ``"words+bigrams"``, ``"words+bigrams*label"`` (``WordFeatures``: read from raw text, so that
-            only what is kept is tokenized), one of these classes, or a function ``Candidates -> Bag``; default None, what
-            the policy wants.
-        score_fn: function ``batch -> losses [batch] or logits [batch, classes]``, run without gradients on what passed the
-            screening, so that the backward gate decides before batches are made; policies that look over the whole data
-            set score it with this, and say what it must return. Default None.
-        seed (int): of shuffling and of the policy; default None, the generator's, else torch's.
-        total_examples (int): length of a stream that does not know its own; default None.
-        buffer_batches (int): batches held back to group similar lengths; default None, 8 where examples are filtered, else
-            0. With a ``score_fn`` they wait before they are scored, since scores age with every step; at batch granularity
-            before the policy is asked.
+        features: what counts as a word: ``"auto"``, ``"tokens"``, ``"tokens*label"`` (``TokenFeatures``),
+            ``"words"``, ``"words*label"``, ``"words+bigrams"``, ``"words+bigrams*label"`` (``WordFeatures``: read
+            from raw text, so that only what is kept is tokenized), one of these classes, or a function ``Candidates
+            -> Bag``; default None, what the policy wants.
+        score_fn: function ``batch -> losses [batch] or logits [batch, classes]``, run without gradients on what
+            passed the screening, so that the backward gate decides before batches are made; policies that look over
+            the whole data set score it with this, and say what it must return. Default None.
+        seed (int): of shuffling and of the policy; default None, the generator's, else torch's. total_examples (int):
+        length of a stream that does not know its own; default None. buffer_batches (int): batches held back to group
+        similar lengths; default None, 8 where examples are filtered, else
+            0. With a ``score_fn`` they wait before they are scored, since scores age with every step; at batch
+            granularity before the policy is asked.
 
     Attributes:
         hook: ``hook.report``, the same as ``report``.
@@ -136,8 +136,8 @@ class FilteringDataLoader:
         if generator is None and seed is not None:
             generator = torch.Generator().manual_seed(seed)
         self._reference = reference = DataLoader(
-            dataset, batch_size, shuffle, sampler, batch_sampler, num_workers, collate_fn, pin_memory, drop_last, timeout,
-            worker_init_fn, multiprocessing_context, generator, prefetch_factor=prefetch_factor,
+            dataset, batch_size, shuffle, sampler, batch_sampler, num_workers, collate_fn, pin_memory, drop_last,
+            timeout, worker_init_fn, multiprocessing_context, generator, prefetch_factor=prefetch_factor,
             persistent_workers=persistent_workers, pin_memory_device=pin_memory_device, in_order=in_order,
         )  # fmt: skip
         for name in arguments.DATALOADER_ARGUMENTS:
@@ -168,8 +168,9 @@ class FilteringDataLoader:
         plan = plan_of(policy, reference, granularity=self.granularity, texts=reads == "texts", score_fn=score_fn,
                        buffer_batches=buffer_batches)  # fmt: skip
         reader = Reader(
-            tokenizer=self.tokenizer, text=text, label=label, collate_fn=collate_fn, default_collate=reference.collate_fn,
-            collate_here=not (plan.apart or plan.keeps_last), reads=None if words is None else reads, single=plan.single,
+            tokenizer=self.tokenizer, text=text, label=label, collate_fn=collate_fn, single=plan.single,
+            default_collate=reference.collate_fn, collate_here=not (plan.apart or plan.keeps_last),
+            reads=None if words is None else reads,
         )  # fmt: skip
         self._reader = reader
         self._source = source = Source(
@@ -181,8 +182,8 @@ class FilteringDataLoader:
                            pin_memory=self.pin_memory)  # fmt: skip
         self.hook = LossHook(policy, ledger, self.position, granularity=self.granularity, single=plan.single)
         survey.check(policy, source, features=self.features, score_fn=score_fn)
-        self._survey = survey.Survey(policy, source, collate, features=words, finish=reader.tokenized, score_fn=score_fn,
-                                     size=plan.size, ledger=ledger)  # fmt: skip
+        self._survey = survey.Survey(policy, source, collate, features=words, finish=reader.tokenized,
+                                     score_fn=score_fn, size=plan.size, ledger=ledger)  # fmt: skip
 
         self._read = stage = Read(source)
         if plan.regroups:
@@ -204,7 +205,7 @@ class FilteringDataLoader:
     # -- what a DataLoader has -----------------------------------------------------------------------------------------
 
     def __len__(self) -> int:
-        """Batches in one pass if nothing were filtered: the upper bound. Raises TypeError where the stream has no length."""
+        """Batches in one pass if nothing were filtered, the upper bound; TypeError where the stream has no length."""
         return len(self._reference)
 
     def __iter__(self) -> Pass:
@@ -233,7 +234,7 @@ class FilteringDataLoader:
         self._move()
 
     def set_epoch(self, epoch: int) -> None:
-        """Tell data set and sampler which epoch begins, where they have a ``set_epoch`` (shuffled streams, distributed samplers)."""
+        """Tell data set and sampler which epoch begins, where they have a ``set_epoch`` (streams, samplers)."""
         self._set_epoch = epoch
         samplers = (self.sampler, self.batch_sampler, getattr(self.batch_sampler, "sampler", None))
         for part in {id(part): part for part in (self.dataset, *samplers)}.values():
@@ -253,7 +254,8 @@ class FilteringDataLoader:
 
     @property
     def progress(self) -> float:
-        """Share of this pass consumed, in [0, 1], filtered examples included; what waits for its batch is not consumed yet.
+        """Share of this pass consumed, in [0, 1], filtered examples included; what waits for its batch is not
+        consumed yet.
 
         Where the length of the stream is not known (no ``total_examples``), 0 until the pass is over, then 1.
         """
@@ -301,8 +303,8 @@ class FilteringDataLoader:
     def _end_pass(self) -> None:
         if self._empty and self._read.place.rows:
             warnings.warn(
-                f"this pass handed out nothing: of its {self._read.place.rows} examples {self.policy!r} kept none, or too few for "
-                "a batch under drop_last=True; keep more, or train on everything with TrainAll()",
+                f"this pass handed out nothing: of its {self._read.place.rows} examples {self.policy!r} kept none, or "
+                "too few for a batch under drop_last=True; keep more, or train on everything with TrainAll()",
                 stacklevel=4,
             )
         self.hook.settle()
@@ -318,14 +320,14 @@ class FilteringDataLoader:
     def state_dict(self) -> dict:
         """Everything needed to go on as if never stopped, as plain containers and tensors (``torch.save`` it).
 
-        Position, what waits in every stage, policy with predictor and threshold, batches awaiting their report, ledger, and the
-        random states that shuffle and decide. A stream is read again up to its position on resuming (an iterable data set must
-        repeat itself); a map-style data set is not. With neither ``seed`` nor ``generator``, passes are shuffled by torch's
-        global random state, as a ``DataLoader``'s are: the pass under way is brought back, but the order of later ones hangs on
-        that state, which is yours to save (``torch.get_rng_state()``). Save this, not the stream's own ``state_dict``, which
-        does not follow while the stream is read by column. A sampler that draws as it goes from Python's ``random`` (or, with
-        workers, from torch's global generator) is not brought back exactly: give it a generator of its own.
-        """
+        Position, what waits in every stage, policy with predictor and threshold, batches awaiting their report,
+        ledger, and the random states that shuffle and decide. A stream is read again up to its position on resuming
+        (an iterable data set must repeat itself); a map-style data set is not. With neither ``seed`` nor
+        ``generator``, passes are shuffled by torch's global random state, as a ``DataLoader``'s are: the pass under
+        way is brought back, but the order of later ones hangs on that state, which is yours to save
+        (``torch.get_rng_state()``). Save this, not the stream's own ``state_dict``, which does not follow while the
+        stream is read by column. A sampler that draws as it goes from Python's ``random`` (or, with workers, from
+        torch's global generator) is not brought back exactly: give it a generator of its own."""
         return pack({
             "version": VERSION,
             "granularity": self.granularity,
@@ -340,7 +342,8 @@ class FilteringDataLoader:
         })  # fmt: skip
 
     def load_state_dict(self, state: dict) -> None:
-        """Bring back what ``state_dict`` saved, in a loader built with the same arguments; the next ``iter`` goes on from there.
+        """Bring back what ``state_dict`` saved, in a loader built with the same arguments; the next ``iter`` goes on
+        from there.
 
         Raises ValueError where the state is of another version, policy, granularity or batch size, or (streams only) of
         another number of workers.
