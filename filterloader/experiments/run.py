@@ -16,6 +16,7 @@ import torch
 from filterloader.experiments import metrics
 from filterloader.loader import FilteringDataLoader
 from filterloader.policies import POLICIES
+from filterloader.policies.base import complete
 from filterloader.training.progress_bar import progress_bar
 from filterloader.training.schedule import get_scheduler
 
@@ -67,7 +68,8 @@ def train(
     """
     start = perf_counter()
     device, losses = next(model.parameters()).device, losses or class_losses
-    score = policy.survey is not None and policy.survey_scores if score is None else score
+    asked = complete(policy)
+    score = asked.survey is not None and asked.survey_scores if score is None else score
 
     def forward(batch):
         with autocast(recipe, device):
