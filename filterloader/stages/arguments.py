@@ -48,8 +48,8 @@ def check(dataset: Any, tokenizer: Any, text: Any, label: Any, policy: Any, gran
         )
     if not (hasattr(dataset, "__getitem__") or isinstance(dataset, IterableDataset)):
         raise TypeError(
-            f"dataset is a {type(dataset).__name__}, which has no rows by number and is no IterableDataset; make it a list, "
-            "or wrap it in a torch.utils.data.IterableDataset"
+            f"dataset is a {type(dataset).__name__}, which has no rows by number and is no IterableDataset; make it a "
+            "list, or wrap it in a torch.utils.data.IterableDataset"
         )
     if isinstance(text, (tuple, list)) and len(text) not in (1, 2):
         raise ValueError(f"text={text!r} must name one column or a pair of them, got {len(text)}")
