@@ -187,7 +187,8 @@ class Reader:
         listed = [rows] if self.single else rows if isinstance(rows, (list, Mapping)) else list(rows)
         if isinstance(listed, Mapping):  # of columns
             n = len(next(iter(listed.values()), ()))
-            listed = [{name: column[i] for name, column in listed.items()} for i in range(n)]
+            apart = not self.collate_here or self.reads is not None
+            listed = [{name: column[i] for name, column in listed.items()} if apart else None for i in range(n)]
         elif listed and self.pads(listed[0]):
             return self._padded(listed)
         found = Candidates(n=len(listed))
