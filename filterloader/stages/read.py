@@ -59,6 +59,9 @@ class Read:
         self._interrupted = False
         self._groups = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_groups": None}
+
     # -- a pass --------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
@@ -88,7 +91,10 @@ class Read:
 
     def stop(self) -> None:
         """Nobody goes on with this pass: its workers may go."""
-        self._groups = None
+        if self.source.reference.num_workers:
+            if self.item is None and not self._blocks:
+                self.ends()
+            self._groups = None
 
     def next(self) -> Candidates | None:
         """The next block, the same again until it is taken; None at the end."""
@@ -217,7 +223,10 @@ class Read:
     def ends(self) -> bool:
         """The same, told by reading on where the stream may be at its end: a sampler may shuffle once more there."""
         total = self.source.total
-        if not self.exhausted and (total is None or self.source.streaming or self.place.rows >= total):
+        known = total is not None and not self.source.streaming
+        if self._groups is None or self.exhausted:
+            return self.over or (self.item is None and self.place.rows == total)
+        if not known or self.place.rows >= total:
             try:
                 self.next()
             except Exception:

@@ -60,7 +60,7 @@ class Loop:
         return at | {"total": loader.total_examples, "ledger": loader.ledger.scalars()}
 
     def _begin(self):
-        if self.iterator is None and self.number >= 0 and self.script.passes[self.number] is not None:
+        if self.iterator is None and self.number >= 0 and self.taken == self.script.passes[self.number]:
             self.iterator = iter(self.loader)  # a loader that was loaded goes on first, and is then broken off
         self.number, self.taken, self.inside, self.waiting = self.number + 1, 0, True, []
         if self.setup.takes_epochs:
