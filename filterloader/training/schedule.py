@@ -63,11 +63,11 @@ def stream_schedule(
         >>> optimizer = torch.optim.AdamW([torch.zeros(1, requires_grad=True)], lr=0.1)
         >>> scheduler = stream_schedule("linear", optimizer, loader, epochs=2)
         >>> for epoch in range(2):
-        ...     for batch in loader:  # some 60 batches of the 200
+        ...     for batch in loader:  # some 30 of the 100
         ...         scheduler.step()
-        ...     print(f"{scheduler.get_last_lr()[0]:.3f}")
+        ...     round(scheduler.get_last_lr()[0], 3)
         0.053
-        0.000
+        0.0
     """
     if "warmup" in settings:
         old = settings.pop("warmup")
