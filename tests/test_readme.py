@@ -112,7 +112,8 @@ def test_links_lead_somewhere(name):
 def test_files_that_are_named_are_there(name):
     for path in re.findall(r"`([\w.]+/[\w/.]*)`", re.sub(r"\n +", "", PAGES[name])):
         made_up = re.search(r"NAME|ROOM|THEME|integrations/|runs/", path)
-        assert made_up or any((folder / path).exists() for folder in (ROOT, ROOT / "filterloader")), path
+        folders = (ROOT, ROOT / "filterloader", ROOT / "filterloader" / "policies")
+        assert made_up or any((folder / path).exists() for folder in folders), path
 
 
 @pytest.mark.parametrize("name", PAGES)
