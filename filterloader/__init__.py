@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+__version__ = "0.2.0"  # the one place: setup.cfg reads it here
+
 # What editors and type checkers read. At run time a room is opened when one of its names is asked for.
 if TYPE_CHECKING:
     from filterloader.loader import FilteringDataLoader as FilteringDataLoader
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from filterloader.predictors.naive_bayes import MultinomialNB as MultinomialNB
     from filterloader.training.progress_bar import progress_bar as progress_bar
     from filterloader.training.schedule import get_scheduler as get_scheduler
+    from filterloader.training.schedule import stream_schedule as stream_schedule
 
 _ROOMS = {
     "loader": ("FilteringDataLoader",),
@@ -28,7 +31,7 @@ _ROOMS = {
     "predictors.logistic": ("LogisticRegression",),
     "predictors.naive_bayes": ("BernoulliNB", "MultinomialNB"),
     "training.progress_bar": ("progress_bar",),
-    "training.schedule": ("get_scheduler",),
+    "training.schedule": ("get_scheduler", "stream_schedule"),
 }
 
 

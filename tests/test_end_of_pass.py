@@ -250,11 +250,11 @@ def test_a_pass_broken_off_at_its_last_batch_is_over(setup):
 
 
 def test_a_schedule_ends_where_a_counting_loop_ends():
-    from filterloader import get_scheduler
+    from filterloader import stream_schedule
 
     loader = Setup(policy="train_all").build()
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-    schedule = get_scheduler("linear", optimizer, loader, epochs=2, warmup=0.0)
+    schedule = stream_schedule("linear", optimizer, loader, epochs=2, warmup_ratio=0.0)
     rates = []
     for _ in range(2):
         iterator = iter(loader)

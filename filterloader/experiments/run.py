@@ -17,7 +17,7 @@ from filterloader.loader import FilteringDataLoader
 from filterloader.policies import POLICIES
 from filterloader.policies.base import complete
 from filterloader.training.progress_bar import progress_bar
-from filterloader.training.schedule import get_scheduler
+from filterloader.training.schedule import stream_schedule
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def optimizer_of(model, loader: FilteringDataLoader, recipe: Recipe) -> tuple[to
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     fused = trained[0].device.type in ("cpu", "cuda")
     optimizer = torch.optim.AdamW(trained, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=fused)
-    return optimizer, get_scheduler("linear", optimizer, loader, epochs=recipe.epochs, warmup=recipe.warmup)
+    return optimizer, stream_schedule("linear", optimizer, loader, epochs=recipe.epochs, warmup_ratio=recipe.warmup)
 
 
 def elapsed(start: float, model) -> float:

@@ -11,9 +11,9 @@ from tests.experiments.conftest import RECIPE, data
 
 
 def test_every_policy_groups_lengths_alike_and_ends_at_a_rate_of_zero(make, monkeypatch):
-    schedulers, real = [], experiment.get_scheduler
+    schedulers, real = [], experiment.stream_schedule
     monkeypatch.setattr(
-        experiment, "get_scheduler", lambda *args, **kw: schedulers.append(real(*args, **kw)) or schedulers[-1]
+        experiment, "stream_schedule", lambda *args, **kw: schedulers.append(real(*args, **kw)) or schedulers[-1]
     )
     for policy in (TrainAll(), Random(0.5), ThreeStage(warmup=16, alt=10.0)):
         tokenizer, model = make(0)

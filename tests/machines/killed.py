@@ -18,7 +18,7 @@ from tokenizers import Tokenizer, models
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedTokenizerFast
 
-from filterloader import AutoAssist, FilteringDataLoader, Random, ThreeStage, get_scheduler
+from filterloader import AutoAssist, FilteringDataLoader, Random, ThreeStage, stream_schedule
 from tests.conftest import Stream
 from tests.machines.setups import IDS, rows
 
@@ -69,7 +69,7 @@ def live(source, file, death=None):
     """
     loader, net = build(source), Net()
     optimizer = torch.optim.AdamW(net.parameters(), 2e-2)
-    schedule, trace = get_scheduler("linear", optimizer, loader, epochs=PASSES), []
+    schedule, trace = stream_schedule("linear", optimizer, loader, epochs=PASSES), []
     parts = {"loader": loader, "net": net, "optimizer": optimizer, "schedule": schedule}
     if file.exists():
         saved = torch.load(file)

@@ -132,7 +132,7 @@ def _arrow(text):
 
 
 def policy_of(name):
-    return MAKE[name]() if name in MAKE else POLICIES[name]()
+    return MAKE[name]() if name in MAKE else POLICIES[name].example()
 
 
 @dataclass(frozen=True)

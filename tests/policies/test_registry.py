@@ -42,6 +42,17 @@ class Toy(Stateful, Policy):
 '''
 
 
+TODAY = {
+    "TrainAll", "Random", "FixedThreshold", "AutoThreshold", "ThreeStage", "ClassBalanced", "AutoAssist", "InfoBatch",
+    "SelectiveBackprop", "SelectionViaProxy", "StaticEL2N", "DynamicEL2N",
+}  # fmt: skip
+
+
+def listed(told):
+    """The names in a list for people."""
+    return told.replace(" or ", ", ").split(", ") if told else []
+
+
 @pytest.fixture
 def toy(tmp_path, monkeypatch):
     """The registry with one policy more, from a file of its own."""
@@ -63,7 +74,7 @@ def test_a_policy_that_is_added_is_found_and_keeps_the_contract(toy, granularity
 
 def test_a_policy_that_is_added_is_public_and_recommended(toy):
     assert filterloader.Toy is toy and "Toy" in filterloader.__all__ and "Toy" in dir(filterloader)
-    assert fitting(needs_words=False, granularity="batch").endswith("SelectiveBackprop or Toy")
+    assert fitting(needs_words=False, granularity="batch").endswith(" or Toy")
 
 
 @pytest.mark.parametrize(
@@ -83,9 +94,9 @@ def test_a_policy_that_is_added_is_public_and_recommended(toy):
     ],
 )
 def test_fitting_lists_the_policies_that_would_do(needs, names):
-    assert fitting(**needs) == names
+    later = {kind.__name__ for kind in POLICIES.values()} - TODAY
+    assert [name for name in listed(fitting(**needs)) if name not in later] == listed(names)
 
 
 def test_everything_but_the_baseline_fits_without_conditions():
-    listed = fitting().replace(" or ", ", ").split(", ")
-    assert listed == [kind.__name__ for name, kind in POLICIES.items() if name != "train_all"]
+    assert listed(fitting()) == [kind.__name__ for name, kind in POLICIES.items() if name != "train_all"]

@@ -1,5 +1,6 @@
 """The learning rate by stream progress: transformers' schedules, whatever was filtered."""
 
+import re
 import warnings
 
 import numpy as np
@@ -19,8 +20,9 @@ from filterloader import (
     ThreeStage,
     TrainAll,
     get_scheduler,
+    stream_schedule,
 )
-from tests.conftest import Stream, build, everywhere, losses_of, sentences
+from tests.conftest import Stream, build, everywhere, losses_of, sentences, through_a_file
 
 POLICIES = {
     "train_all": TrainAll,
@@ -59,7 +61,7 @@ def test_training_on_everything_is_transformers_schedule_step_for_step(tokenizer
     ours, theirs = optimizers(2)
     loader = build(tokenizer, TrainAll())
     steps = epochs * len(loader)
-    scheduler = get_scheduler(name, ours, loader, epochs=epochs, warmup=warmup)
+    scheduler = stream_schedule(name, ours, loader, epochs=epochs, warmup_ratio=warmup)
     reference = transformers.get_scheduler(name, theirs, round(warmup * steps), steps)
     assert scheduler.get_last_lr() == pytest.approx(reference.get_last_lr())
     ref = []
@@ -76,7 +78,7 @@ def test_training_on_everything_is_transformers_schedule_step_for_step(tokenizer
 def test_a_filtered_run_ends_at_zero(tokenizer, name, policy, granularity):
     (optimizer,) = optimizers()
     loader = build(tokenizer, POLICIES[policy](), granularity=granularity)
-    scheduler = get_scheduler(name, optimizer, loader, epochs=2)
+    scheduler = stream_schedule(name, optimizer, loader, epochs=2)
     comp, places = rates(loader, optimizer, scheduler, 2)
     scheduler.step()
     assert scheduler.get_last_lr()[0] == pytest.approx(0.0, abs=1e-9) and loader.consumed == 1280
@@ -88,7 +90,7 @@ def test_a_filtered_run_ends_at_zero(tokenizer, name, policy, granularity):
 def test_a_filtered_run_spans_the_same_stream_in_fewer_steps(tokenizer):
     (optimizer,) = optimizers()
     loader = build(tokenizer, Random(0.2), 3200, buffer_batches=1)
-    comp, places = rates(loader, optimizer, get_scheduler("linear", optimizer, loader, warmup=0.0))
+    comp, places = rates(loader, optimizer, stream_schedule("linear", optimizer, loader, warmup_ratio=0.0))
     assert len(comp) < 0.3 * len(loader)
     np.testing.assert_allclose(comp, 0.1 * (1 - np.array(places) / 3200), atol=1e-6)
 
@@ -96,14 +98,14 @@ def test_a_filtered_run_spans_the_same_stream_in_fewer_steps(tokenizer):
 def test_the_last_steps_go_down_to_zero(tokenizer):
     (optimizer,) = optimizers()
     loader = build(tokenizer, TrainAll(), 160)
-    comp, _ = rates(loader, optimizer, get_scheduler("linear", optimizer, loader, warmup=0.0))
+    comp, _ = rates(loader, optimizer, stream_schedule("linear", optimizer, loader, warmup_ratio=0.0))
     assert comp[-3:] == pytest.approx([0.02, 0.01, 0.0], abs=1e-9)
 
 
 def test_rates_rise_over_the_warm_up_and_fall_after_it(tokenizer):
     (optimizer,) = optimizers()
     loader = build(tokenizer, TrainAll(), 1600)
-    scheduler = get_scheduler("linear", optimizer, loader, warmup=0.25)
+    scheduler = stream_schedule("linear", optimizer, loader, warmup_ratio=0.25)
     assert scheduler.get_last_lr() == [0.0]
     comp, _ = rates(loader, optimizer, scheduler)
     assert int(np.argmax(comp)) == 24 and comp[24] == pytest.approx(0.1)
@@ -114,7 +116,7 @@ def test_each_parameter_group_keeps_its_own_peak(tokenizer):
     groups = [{"params": [torch.zeros(1, requires_grad=True)], "lr": lr} for lr in (0.1, 0.4)]
     optimizer = torch.optim.SGD(groups, lr=0.2)
     loader = build(tokenizer, TrainAll(), 160)
-    scheduler = get_scheduler("linear", optimizer, loader, warmup=0.0)
+    scheduler = stream_schedule("linear", optimizer, loader, warmup_ratio=0.0)
     iterator = iter(loader)
     for _ in range(5):
         loader.hook.report(losses_of(next(iterator)))
@@ -162,8 +164,8 @@ def test_a_stream_of_unknown_length_needs_its_examples_named(tokenizer):
     (optimizer,) = optimizers()
     loader = FilteringDataLoader(Stream(sentences(320)), tokenizer=tokenizer, batch_size=16, policy=TrainAll())
     with pytest.raises(ValueError, match="length of this stream is not known; pass total_examples="):
-        get_scheduler("linear", optimizer, loader)
-    scheduler = get_scheduler("linear", optimizer, loader, warmup=0.0, total_examples=320)
+        stream_schedule("linear", optimizer, loader)
+    scheduler = stream_schedule("linear", optimizer, loader, warmup_ratio=0.0, total_examples=320)
     comp, _ = rates(loader, optimizer, scheduler)
     assert comp == pytest.approx(np.linspace(0.095, 0.0, 20), abs=1e-6)
 
@@ -173,14 +175,18 @@ def test_a_loader_that_was_told_its_length_is_enough(tokenizer):
     loader = FilteringDataLoader(
         Stream(sentences(320)), tokenizer=tokenizer, batch_size=16, policy=TrainAll(), total_examples=320
     )
-    comp, _ = rates(loader, optimizer, get_scheduler("linear", optimizer, loader, warmup=0.0))
+    comp, _ = rates(loader, optimizer, stream_schedule("linear", optimizer, loader, warmup_ratio=0.0))
     assert comp == pytest.approx(np.linspace(0.095, 0.0, 20), abs=1e-6)
 
 
 def test_a_stream_longer_than_said_stays_at_the_end(tokenizer):
     (optimizer,) = optimizers()
     loader = FilteringDataLoader(Stream(sentences(320)), tokenizer=tokenizer, batch_size=16, policy=TrainAll())
-    comp, _ = rates(loader, optimizer, get_scheduler("linear", optimizer, loader, warmup=0.0, total_examples=160))
+    scheduler = stream_schedule("linear", optimizer, loader, warmup_ratio=0.0, total_examples=160)
+    with pytest.warns(
+        UserWarning, match="at the end of its schedule, 160 examples, and the run goes on; .* total_examp"
+    ):
+        comp, _ = rates(loader, optimizer, scheduler)
     assert comp[10:] == [0.0] * 10
 
 
@@ -193,11 +199,76 @@ def test_a_pass_broken_off_has_consumed_what_it_had_consumed(tokenizer):
     assert loader.consumed == place
 
 
+@pytest.mark.parametrize("steps", [10, 25])
+def test_passes_that_are_cut_short_end_at_zero_where_their_examples_are_named(tokenizer, steps):
+    (optimizer,) = optimizers()
+    loader = build(tokenizer, TrainAll())
+    scheduler = stream_schedule("linear", optimizer, loader, epochs=2, warmup_ratio=0.0, total_examples=16 * steps)
+    for _ in range(2):
+        for number, _batch in enumerate(loader, 1):
+            optimizer.step()
+            scheduler.step()
+            if number == steps:
+                break
+    assert scheduler.get_last_lr() == [0.0] and loader.consumed == 2 * 16 * steps
+
+
+def test_a_pass_broken_off_counts_with_what_it_consumed_and_a_run_behind_its_end_is_told_once(tokenizer, recwarn):
+    (optimizer,) = optimizers()
+    loader = build(tokenizer, TrainAll())
+    scheduler = stream_schedule("linear", optimizer, loader, epochs=2, warmup_ratio=0.0)
+    next(iter(loader))
+    comp, _ = rates(loader, optimizer, scheduler, 2)
+    told = [one for one in recwarn if "at the end of its schedule" in str(one.message)]
+    assert len(told) == 1 and told[0].filename == __file__
+    assert comp[-3:] == pytest.approx([0.1 / 80, 0.0, 0.0])
+
+
+def test_a_state_of_a_schedule_is_numbers_and_brings_nothing_of_its_loader(tokenizer):
+    optimizer, other = optimizers(2)
+    loader = build(tokenizer, TrainAll())
+    state = stream_schedule("linear", optimizer, loader).state_dict()
+    assert through_a_file(state) == state
+    again = stream_schedule("linear", other, fresh := build(tokenizer, TrainAll()), warmup_ratio=0.0)
+    again.load_state_dict(state)
+    rates(fresh, other, again)
+    assert again.get_last_lr() == [0.0]
+
+
+@pytest.mark.parametrize(
+    "settings, told",
+    [
+        ({"epochs": 2}, r"get_scheduler .* write stream_schedule\(…\) with the same arguments$"),
+        ({"warmup": 0.5}, r"get_scheduler .* write stream_schedule\(…\) .*, warmup_ratio= instead of warmup=$"),
+        ({"warmup_ratio": 0.5}, r"get_scheduler .* write stream_schedule\(…\) with the same arguments$"),
+    ],
+)
+def test_the_old_name_works_and_says_the_new_one_once(tokenizer, recwarn, settings, told):
+    one, two = optimizers(2)
+    loader, fresh = build(tokenizer, TrainAll()), build(tokenizer, TrainAll())
+    old = get_scheduler("linear", one, loader, **settings)
+    (warning,) = recwarn.list
+    assert warning.category is DeprecationWarning and warning.filename == __file__
+    assert re.search(told, str(warning.message))
+    settings = {{"warmup": "warmup_ratio"}.get(name, name): value for name, value in settings.items()}
+    new = stream_schedule("linear", two, fresh, **settings)
+    assert rates(loader, one, old) == rates(fresh, two, new)
+
+
+def test_the_old_word_for_the_warm_up_is_taken_and_the_new_one_said(tokenizer):
+    (optimizer,) = optimizers()
+    with pytest.warns(DeprecationWarning, match=r"warmup= of a schedule .* write warmup_ratio=0\.25"):
+        scheduler = stream_schedule("linear", optimizer, build(tokenizer, TrainAll()), warmup=0.25)
+    assert scheduler.get_last_lr() == [0.0]
+    with pytest.raises(ValueError, match="do not give both"), pytest.warns(DeprecationWarning):
+        stream_schedule("linear", optimizer, build(tokenizer, TrainAll()), warmup=0.25, warmup_ratio=0.1)
+
+
 def test_a_resumed_run_goes_on_with_the_rate(tokenizer):
     def start():
         (optimizer,) = optimizers()
         loader = build(tokenizer, ThreeStage(warmup=100))
-        return loader, optimizer, get_scheduler("cosine", optimizer, loader, epochs=2)
+        return loader, optimizer, stream_schedule("cosine", optimizer, loader, epochs=2)
 
     ref, _ = rates(*start(), 2)
     loader, optimizer, scheduler = start()
@@ -218,7 +289,7 @@ def test_a_resumed_run_goes_on_with_the_rate(tokenizer):
 def test_a_first_batch_that_is_skipped_is_no_reason_for_a_warning(tokenizer):
     (optimizer,) = optimizers()
     loader = build(tokenizer, FixedThreshold(99.0), 64)
-    scheduler = get_scheduler("linear", optimizer, loader)
+    scheduler = stream_schedule("linear", optimizer, loader)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for batch in loader:
@@ -230,7 +301,7 @@ def test_a_first_batch_that_is_skipped_is_no_reason_for_a_warning(tokenizer):
 def test_settings_reach_the_schedule(tokenizer):
     one, two = optimizers(2)
     loader = build(tokenizer, TrainAll(), 160)
-    scheduler = get_scheduler("cosine", one, loader, warmup=0.0, num_cycles=1.0)
+    scheduler = stream_schedule("cosine", one, loader, warmup_ratio=0.0, num_cycles=1.0)
     reference = transformers.get_scheduler("cosine", two, 0, 10, scheduler_specific_kwargs={"num_cycles": 1.0})
     comp, _ = rates(loader, one, scheduler)
     ref = []
@@ -247,7 +318,7 @@ def test_an_unknown_name_lists_those_there_are(tokenizer, name):
     with pytest.raises(
         ValueError, match=f"schedule '{name}' is not known; choose one of linear, cosine, .*constant_with_warmup"
     ):
-        get_scheduler(name, optimizer, build(tokenizer, TrainAll(), 32))
+        stream_schedule(name, optimizer, build(tokenizer, TrainAll(), 32))
 
 
 @pytest.mark.parametrize(
@@ -259,7 +330,7 @@ def test_an_unknown_name_lists_those_there_are(tokenizer, name):
             "schedule 'reduce_lr_on_plateau' is no function of progress; choose e.g. 'linear'",
         ),
         ("linear", {"epochs": 0}, "epochs must be a whole number of at least 1, got 0"),
-        ("linear", {"warmup": 6}, r"warmup must be a number in \[0, 1\], got 6"),
+        ("linear", {"warmup_ratio": 6}, r"warmup_ratio must be a number in \[0, 1\], got 6"),
         ("linear", {"total_examples": 0}, "total_examples must be a whole number of at least 1, got 0"),
         ("cosine", {"cycles": 2}, "schedule 'cosine' does not take these settings: .*cycles"),
     ],
@@ -267,7 +338,7 @@ def test_an_unknown_name_lists_those_there_are(tokenizer, name):
 def test_bad_settings(tokenizer, name, settings, message):
     (optimizer,) = optimizers()
     with pytest.raises(ValueError, match=message):
-        get_scheduler(name, optimizer, build(tokenizer, TrainAll(), 32), **settings)
+        stream_schedule(name, optimizer, build(tokenizer, TrainAll(), 32), **settings)
 
 
 def test_every_schedule_of_transformers_works_or_says_why_not(tokenizer):
@@ -281,7 +352,7 @@ def test_every_schedule_of_transformers_works_or_says_why_not(tokenizer):
         (optimizer,) = optimizers()
         loader = build(tokenizer, TrainAll(), 64)
         try:
-            scheduler = get_scheduler(kind.value, optimizer, loader, **needed.get(kind.value, {}))
+            scheduler = stream_schedule(kind.value, optimizer, loader, **needed.get(kind.value, {}))
         except ValueError as error:
             assert repr(kind.value) in str(error)
             continue
@@ -307,7 +378,7 @@ def test_every_schedule_of_transformers_works_or_says_why_not(tokenizer):
 def test_the_last_batch_is_trained_at_the_end_of_the_schedule(tokenizer, how, seed):
     loader = build(tokenizer, Random(0.1, seed=seed), 1000, **how)
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-    scheduler = get_scheduler("linear", optimizer, loader)
+    scheduler = stream_schedule("linear", optimizer, loader)
     batches = 0
     for _ in loader:
         optimizer.step()
@@ -322,7 +393,7 @@ def test_a_batch_sampler_that_knows_its_batches_and_one_that_does_not(tokenizer)
     assert loader.total_examples == 100
     loader = FilteringDataLoader(sentences(1000), tokenizer=tokenizer, batch_sampler=Lazy(batches), policy=TrainAll())
     with pytest.raises(ValueError, match="total_examples="):
-        get_scheduler("linear", torch.optim.SGD([torch.zeros(1)], lr=1.0), loader)
+        stream_schedule("linear", torch.optim.SGD([torch.zeros(1)], lr=1.0), loader)
     list(loader)
     assert loader.total_examples == loader.consumed == 100
 
