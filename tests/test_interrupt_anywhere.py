@@ -127,7 +127,7 @@ def sweep(chain, policy, tokenizer, each, stride=1):
 def demand(wrong, lines, what):
     told = "\n  ".join(wrong[:12])
     if wrong:
-        pytest.fail(f"{what}: interrupts at {len(wrong)} places (of {lines} lines executed) went wrong:\n  {told}"
+        pytest.fail(f"{what}: interrupts at {len(wrong)} places (of {lines} lines executed) went wrong:\n  {told}")
 
 
 POLICIES = ["train_all", "random", "by number"]
