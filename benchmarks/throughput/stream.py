@@ -32,7 +32,7 @@ def lengthened(corpus: Corpus, *, batch: int, repeats: int, lengths: tuple[int, 
             with Memory() as memory:
                 drain(streams[n])
             grown[n], before[n] = memory.grown, streams[n].ledger.scalars()
-        drained = {n: 0 for n in lengths}
+        drained = dict.fromkeys(lengths, 0)
 
         def run(n: int, streams: dict = streams, drained: dict = drained) -> None:
             drained[n] += drain(streams[n])

@@ -13,7 +13,7 @@ from filterloader.kernels import ragged
 
 
 class Ragged(NamedTuple):
-    """Rows of unequal length in one array: row ``i`` is ``values[offsets[i]:offsets[i + 1]]`` (offsets int64 ``[n + 1]``).
+    """Rows of unequal length in one array: the i-th is ``values[offsets[i]:offsets[i + 1]]``; offsets int64 [n + 1].
 
     The rows may be a part of ``values`` only: offsets need not start at 0, nor end at its end.
     """
@@ -39,7 +39,7 @@ class Ragged(NamedTuple):
 class Bag(NamedTuple):
     """A ragged bag of words: row ``i`` holds the words ``ids[offsets[i]:offsets[i + 1]]``, repeats counted.
 
-    ids: int32 ``[nnz]``, each in ``[0, n_features)``. offsets: int64 ``[n + 1]``. n_features: width of the feature space.
+    ids: int32 ``[nnz]``, each in ``[0, n_features)``. offsets: int64 ``[n + 1]``. n_features: how many words there are.
     """
 
     ids: np.ndarray
@@ -54,15 +54,15 @@ class Bag(NamedTuple):
 class Candidates:
     """``n`` candidates: what a policy sees (words, labels, ids), and what the collator needs to make a batch of them.
 
-    positions: int64 ``[n]``, place in this pass over the stream, from 0. example_ids: int64 ``[n]``, the index in the data
-    set where ``indexed``, else the place in the stream. labels: int64 ``[n]`` or None where the task has no class label.
-    texts: one or two columns of raw text, as UTF-8 bytes (values uint8), or None where only tokens are there.
-    bag: the words of each candidate, or None where the rows hold no text. weights: float32 ``[n]``, what the decisions so far
-    made of each (1 = train on it as it is). judged: bool ``[n]``, whether the backward gate has already decided.
+    positions: int64 ``[n]``, place in this pass over the stream, from 0. example_ids: int64 ``[n]``, the index in the
+    data set where ``indexed``, else the place in the stream. labels: int64 ``[n]`` or None where the task has no class
+    label. texts: one or two columns of raw text, as UTF-8 bytes (values uint8), or None where only tokens are there.
+    bag: the words of each candidate, or None where the rows hold no text. weights: float32 ``[n]``, what the decisions
+    so far made of each (1 = train on it as it is). judged: bool ``[n]``, whether the backward gate has already decided.
     columns: what the batch is padded from. rows: the untouched rows, where a collate function wants them. batch: the
     collated batch, where no decision can change it. total: examples in one pass, None where not known. merged: how many
-    examples each candidate stands for (1, or the batch size where a whole batch is one candidate). sizes: int64 ``[n]``, words of
-    each where it was decided on by its text, before there were tokens to count.
+    examples each candidate stands for (1, or the batch size where a whole batch is one candidate). sizes: int64
+    ``[n]``, words of each where it was decided on by its text, before there were tokens to count.
     """
 
     n: int
@@ -139,15 +139,16 @@ class Candidates:
                 else _cut(column, bounds)
             )
         fields["n"] = lengths
-        fields["columns"] = (
-            [dict(zip(columns, pieces)) for pieces in zip(*columns.values())] if columns else [{} for _ in lengths]
-        )
+        fields["columns"] = [{} for _ in lengths]
+        for name, pieces in columns.items():
+            for part, piece in zip(fields["columns"], pieces, strict=True):
+                part[name] = piece
         if self.rows is not None:
             fields["rows"] = [self.rows[start:stop] for start, stop in bounds]
         parts = []
         for pieces in zip(*fields.values(), strict=True):
             parts.append(part := _copy(self))
-            part.__dict__.update(zip(fields, pieces))
+            part.__dict__.update(zip(fields, pieces, strict=True))
         return parts
 
     def _like_tokens(self, column: np.ndarray | Ragged) -> bool:
@@ -155,9 +156,12 @@ class Candidates:
         return type(column) is Ragged and self.tokens is not None and column.offsets is self.tokens.offsets
 
     def as_one(self) -> Candidates:
-        """The whole block as one candidate (batch granularity). Its bag holds every word of every row: counts are summed,
-        so a Bernoulli model sees the union of the words and a multinomial one their total counts. Its texts are None: end to
-        end, the last word of a row and the first of the next would become one."""
+        """The whole block as one candidate (batch granularity).
+
+        Its bag holds every word of every row: counts are summed, so a Bernoulli model sees the union of the words and a
+        multinomial one their total counts. Its texts are None: end to end, the last word of a row and the first of the
+        next would become one.
+        """
         return Candidates(
             n=1,
             tokens=_merge(self.tokens),
@@ -205,7 +209,7 @@ class Candidates:
         return new
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything as plain containers, arrays and the user's rows; ``batch`` only where there are no rows to make it of again."""
+        """Everything as plain containers, arrays and the user's rows; ``batch`` where no rows can make it again."""
         state = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "batch" or self.rows is None}
         return {
             **state,
@@ -233,8 +237,9 @@ class Candidates:
 class Decided(NamedTuple):
     """Examples on their way to a batch, with what was decided of them.
 
-    asked: what the policy saw and what a report is learnt from: the examples themselves, or all of them as one candidate (batch
-    granularity). payload: the examples, with all that a batch is made of. screened: how many there were before any was dropped.
+    asked: what the policy saw and what a report is learnt from: the examples themselves, or all of them as one
+    candidate (batch granularity). payload: the examples, with all that a batch is made of. screened: how many there
+    were before any was dropped.
     """
 
     asked: Candidates
@@ -287,7 +292,7 @@ def _cut(value, bounds):
         return list(zip(*(_cut(text, bounds) for text in value), strict=True))
     offsets = value.offsets
     offsets = [offsets[start : stop + 1] - offsets[start] for start, stop in bounds]
-    return [type(value)(*both, *value[2:]) for both in zip(_cut_values(value, bounds), offsets)]
+    return [type(value)(*both, *value[2:]) for both in zip(_cut_values(value, bounds), offsets, strict=True)]
 
 
 def _cut_values(ragged, bounds):

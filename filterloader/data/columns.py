@@ -29,8 +29,8 @@ class Gathered(NamedTuple):
 class ArrowTable:
     """Rows by number, as columns: numbers as arrays ``[n]``, lists of numbers and strings (UTF-8 bytes) as ``Ragged``.
 
-    Columns that hold anything else are not ``in`` the table. Numbers keep the dtype they are stored in. A column that lies in one
-    piece is not copied, mapped from disk or not.
+    Columns that hold anything else are not ``in`` the table. Numbers keep the dtype they are stored in. A column that
+    lies in one piece is not copied, mapped from disk or not.
 
     Args:
         table: a ``pyarrow.Table``, or one of ``datasets``.
@@ -62,12 +62,13 @@ class ArrowTable:
         return name in self._known
 
     def gather(self, index: np.ndarray, names: Collection[str]) -> Gathered:
-        """The rows ``index`` (int64 ``[n]``, in ``[-len, len)``) of the columns ``names``. Raises IndexError for other numbers."""
+        """The rows ``index`` (int64 ``[n]``, from -len to len) of some columns. Raises IndexError for other numbers."""
         size = len(self)
         if index.size and (index.min() < -size or index.max() >= size):
             wrong = index[(index < -size) | (index >= size)][0]
             raise IndexError(
-                f"row {wrong} was asked for, and the data set has {size}; a sampler must draw numbers from 0 to {size - 1}"
+                f"row {wrong} was asked for, and the data set has {size}; "
+                f"a sampler must draw numbers from 0 to {size - 1}"
             )
         index = np.where(index < 0, index + size, index) if index.size and index.min() < 0 else index
         if self._order is not None:
@@ -126,7 +127,7 @@ class ArrowRows(Dataset):
 
 
 def arrow_table(dataset: Any) -> ArrowTable | None:
-    """The table behind a data set; None where rows are made some other way (another class, a transform, a format of its own)."""
+    """The table behind a data set; None where rows are made in another way (its class, a transform, a format)."""
     datasets = sys.modules.get("datasets")  # where it was never imported, this is none of its data sets
     if datasets is None or type(dataset) is not datasets.Dataset:
         return None

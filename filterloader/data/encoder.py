@@ -14,11 +14,21 @@ from filterloader.data.candidates import Ragged
 
 _UNLIMITED = 2**62  # tokenizers without a limit report a model_max_length of about 1e30
 _PROBES = ("a", "", "Hello, wörld! 12\n 日本 🙂")
-# What stands between tokenizer(texts) and the Rust tokenizer, in transformers 4 and 5: with a part replaced, only the call will do.
+# What stands between tokenizer(texts) and the Rust tokenizer, in transformers 4 and 5: with a part replaced, only the
+# call will do.
 _PARTS = (
-    "__call__", "_call_one", "encode_plus", "batch_encode_plus", "_encode_plus", "_batch_encode_plus", "_convert_encoding",
-    "_get_padding_truncation_strategies", "set_truncation_and_padding", "_switch_to_input_mode", "backend_tokenizer",
-)  # fmt: skip
+    "__call__",
+    "_call_one",
+    "encode_plus",
+    "batch_encode_plus",
+    "_encode_plus",
+    "_batch_encode_plus",
+    "_convert_encoding",
+    "_get_padding_truncation_strategies",
+    "set_truncation_and_padding",
+    "_switch_to_input_mode",
+    "backend_tokenizer",
+)
 # Models of transformers 4 whose own _encode_plus only checks that is_split_into_words is not asked for.
 _GUARDED = (
     "bart",
@@ -37,10 +47,11 @@ _GUARDED = (
 
 
 class Encoder:
-    """Makes columns of text into columns of tokens: always those of ``tokenizer(text)``, cut at its ``model_max_length``.
+    """Makes columns of text into columns of tokens: those of ``tokenizer(text)``, cut at its ``model_max_length``.
 
-    A fast tokenizer of transformers is copied as it is now, so that padding, truncation and threads of others do not matter. One with
-    parts in Python, of a class that does more than transformers' own, or a slow one, is called itself, and left as it was.
+    A fast tokenizer of transformers is copied as it is now, so that padding, truncation and threads of others do not
+    matter. One with parts in Python, of a class that does more than transformers' own, or a slow one, is called itself,
+    and left as it was.
 
     Args:
         tokenizer: of transformers.

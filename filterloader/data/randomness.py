@@ -34,7 +34,7 @@ def set_states(reference: DataLoader, states: list[torch.Tensor]) -> None:
 
 @contextmanager
 def restored(reference: DataLoader, states: list[torch.Tensor]):
-    """The random states of a saved pass: the user's generators keep going from there, torch's global one is put back."""
+    """The random states of a saved pass: the user's generators go on from there, torch's global one is put back."""
     set_states(reference, states[1:])
     with global_state(states[0]):
         yield

@@ -19,18 +19,19 @@ from filterloader.data.values import ABSENT, RowError, is_row
 class Reader:
     """A collate function that makes a list of rows, or columns gathered from a table, into ``Candidates``.
 
-    Rows of raw text (a tokenizer, and no ``input_ids``) give tokens and labels; their other columns are not looked at. Rows of
-    ``input_ids`` give every column that holds numbers, or lists of them. A side column that holds none (text, times, mappings,
-    nothing at all) is left out of the batch, as the types of a ``datasets.Dataset`` say, and elsewhere as its values do. What
-    holds numbers must hold them in every row, and labels must be numbers: a value that is missing, or is none, raises, and the
-    error names row and column. A ``collate_fn`` gets the untouched rows, which are looked into only for what the policy reads.
+    Rows of raw text (a tokenizer, and no ``input_ids``) give tokens and labels; their other columns are not looked at.
+    Rows of ``input_ids`` give every column that holds numbers, or lists of them. A side column that holds none (text,
+    times, mappings, nothing at all) is left out of the batch, as the types of a ``datasets.Dataset`` say, and elsewhere
+    as its values do. What holds numbers must hold them in every row, and labels must be numbers: a value that is
+    missing, or is none, raises, and the error names row and column. A ``collate_fn`` gets the untouched rows, which are
+    looked into only for what the policy reads.
 
     Args:
         tokenizer, text, label, collate_fn: see ``FilteringDataLoader``.
         default_collate: for rows that are neither text nor tokens, or are whole batches.
         collate_here: make the batch now (no decision will change it), else keep what the batch is made from.
-        reads: what the words that a policy wants to see are made of: ``"tokens"``, ``"texts"`` (then survivors are tokenized
-            later, see ``tokenized``), or None where it wants none.
+        reads: what the words that a policy wants to see are made of: ``"tokens"``, ``"texts"`` (then survivors are
+            tokenized later, see ``tokenized``), or None where it wants none.
         single: rows come one by one (``batch_size=None``).
         reads_labels: whether anybody reads the labels of rows that go to a collate function.
     """
@@ -92,8 +93,8 @@ class Reader:
             row = block.example_ids[0]
             these, others = ("holds", "hold none") if name in filled else ("holds no", "hold them")
             raise ValueError(
-                f"column {name!r} {these} numbers from row {row} of the data set on, and rows before {others}; fill in what is "
-                "missing, drop the rows or the column, or give a collate_fn"
+                f"column {name!r} {these} numbers from row {row} of the data set on, and rows before {others}; "
+                "fill in what is missing, drop the rows or the column, or give a collate_fn"
             )
         for name in empty - self._filled - self._empty:
             del block.columns[name]
@@ -103,7 +104,7 @@ class Reader:
     # -- columns -------------------------------------------------------------------------------------------------------
 
     def columns_of(self, table: ArrowTable) -> tuple[str, ...] | None:
-        """The columns to gather from a table; None where rows have to be made: somebody looks at them, or they say what is wrong."""
+        """The columns to gather from a table; None where somebody looks at rows, or they say what is wrong."""
         names = table.names
         if not self.may_read_columns(names) or self._label_twice(names):
             return None
@@ -236,8 +237,8 @@ class Reader:
         if isinstance(rows[0], Mapping):
             if self._label_twice(names):
                 raise ValueError(
-                    f"the rows have a column {self.label!r} and a column 'labels', and a batch has one 'labels'; drop one, or "
-                    "say label='labels'"
+                    f"the rows have a column {self.label!r} and a column 'labels', and a batch has one 'labels'; "
+                    "drop one, or say label='labels'"
                 )
             name = self._label_of(names)
             if name is None and self.label != "label":
@@ -267,7 +268,7 @@ class Reader:
     # -- text ----------------------------------------------------------------------------------------------------------
 
     def tokenized(self, candidates: Candidates) -> Candidates:
-        """The same candidates with tokens in place of texts, all tokenized in one call; unchanged where nothing is to be done."""
+        """The same candidates with tokens in place of texts, all made in one call; itself where there are no texts."""
         if candidates.tokens is not None or candidates.texts is None:
             return candidates
         if candidates.rows is not None or candidates.batch is not None:
@@ -291,7 +292,7 @@ class Reader:
 
 
 def _is_one(ids: Any) -> bool:
-    """Whether ``input_ids`` are of one example (rows that are batches of their own, or choices, go to the collate function)."""
+    """Whether ``input_ids`` are of one example; rows that are batches, or choices, go to the collate function."""
     return getattr(ids, "ndim", 1) == 1 and not (isinstance(ids, (list, tuple)) and ids and hasattr(ids[0], "__len__"))
 
 

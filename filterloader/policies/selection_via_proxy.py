@@ -93,12 +93,14 @@ class SelectionViaProxy(Seeded):
             seed=int(self._rng.integers(2**62)),
         ).fit(words, labels)
         if self.score == "k_centres":
-            return self._selection.choose(selection.k_centres(proxy.transform(words), self.keep, self._rng), blocks)
-        if self.score == "forgetting":
-            scores = proxy.forgetting
+            kept = selection.k_centres(proxy.transform(words), self.keep, self._rng)
         else:
-            scores = (entropy if self.score == "entropy" else least_confidence)(proxy.predict_proba(words))
-        self._selection.choose(selection.top_share(scores, self.keep, self._rng), blocks)
+            if self.score == "forgetting":
+                scores = proxy.forgetting
+            else:
+                scores = (entropy if self.score == "entropy" else least_confidence)(proxy.predict_proba(words))
+            kept = selection.top_share(scores, self.keep, self._rng)
+        self._selection.choose(kept, blocks)
 
     def screen(self, candidates: Candidates) -> np.ndarray:
         return self._selection.weights(candidates)

@@ -35,8 +35,9 @@ def check_predictor(predictor: Any) -> Predictor:
     missing = [name for name in QUESTIONS if not callable(getattr(predictor, name, None))]
     if isinstance(predictor, type) or missing:
         lacks = f"has no {', '.join(missing)}" if len(missing) < len(QUESTIONS) else "is no predictor"
+        lacks = "is a class, not an instance" if isinstance(predictor, type) else lacks
         raise ValueError(
-            f"predictor={predictor!r:.80} {'is a class, not an instance' if isinstance(predictor, type) else lacks}; give "
+            f"predictor={predictor!r:.80} {lacks}; give "
             f"None, 'bernoulli', or an object as MultinomialNB(n) is, with {', '.join(QUESTIONS)}"
         )
     return predictor

@@ -25,7 +25,7 @@ def test_boxes_of_one_shape_and_of_several():
     rows = [{"input_ids": [1, 2], "box": [[1, 2], [3, 4]]}, {"input_ids": [1, 2], "box": [[5, 6], [7, 8]]}]
     assert only(rows)["box"].shape == (2, 2, 2)
     rows[1]["box"] = [[5, 6]]
-    with pytest.raises(ValueError, match="column 'box'.*shapes.*collate_fn"):
+    with pytest.raises(ValueError, match=r"column 'box'.*shapes.*collate_fn"):
         only(rows)
 
 

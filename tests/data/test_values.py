@@ -1,4 +1,4 @@
-"""Odd values: the same treatment by list, data set and stream, by column and by row, for every policy, wherever they stand."""
+"""Odd values: the same treatment by list, data set and stream, by column and by row, for every policy, anywhere."""
 
 import datetime
 import decimal
@@ -67,8 +67,19 @@ def told(source, at):
 
 # -- labels ------------------------------------------------------------------------------------------------------------
 
-LABELS = {"text": "O", "texts": ["O", "B-PER"], "bytes": b"x", "mapping": {"a": 1}, "none": None, "hole": [1, None], "mixed": [1, "O"],
-          "ragged": [[1], [2, 3]], "absent": ABSENT, "huge": 2**64, "time": datetime.date(2026, 1, 1)}  # fmt: skip
+LABELS = {
+    "text": "O",
+    "texts": ["O", "B-PER"],
+    "bytes": b"x",
+    "mapping": {"a": 1},
+    "none": None,
+    "hole": [1, None],
+    "mixed": [1, "O"],
+    "ragged": [[1], [2, 3]],
+    "absent": ABSENT,
+    "huge": 2**64,
+    "time": datetime.date(2026, 1, 1),
+}
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -106,7 +117,7 @@ def test_two_columns_that_want_to_be_labels(tokenizer):
     for make in (list, dataset_of):
         rows = make([{"input_ids": [1, 2], "text": "a", "label": 0, "labels": [1, 2], "stars": 3}] * 8)
         for how in ({}, {"label": "stars"}):
-            with pytest.raises(ValueError, match="and a column 'labels', and a batch has one.*label='labels'"):
+            with pytest.raises(ValueError, match=r"and a column 'labels', and a batch has one.*label='labels'"):
                 next(iter(FilteringDataLoader(rows, 4, policy=TrainAll(), **how)))
         batch = next(iter(FilteringDataLoader(rows, 4, policy=TrainAll(), label="labels")))
         assert batch["labels"].tolist() == [[1, 2]] * 4 and batch["label"].tolist() == [0] * 4
@@ -117,7 +128,10 @@ def test_two_columns_that_want_to_be_labels(tokenizer):
 
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize("usual, odd", [(0.5, None), (0.5, ABSENT), ([1, 2], None), ([1, 2], [1, None]), (0.5, "x"), ("x", 0.5), (True, None)])  # fmt: skip
+@pytest.mark.parametrize(
+    "usual, odd",
+    [(0.5, None), (0.5, ABSENT), ([1, 2], None), ([1, 2], [1, None]), (0.5, "x"), ("x", 0.5), (True, None)],
+)
 def test_what_holds_numbers_must_hold_them_in_every_row(source, policy, usual, odd):
     if source in TYPED and (isinstance(odd, str) or isinstance(usual, str)):
         pytest.skip("Arrow has no such column")
@@ -149,7 +163,7 @@ def test_whole_blocks_without_a_number_are_told(source, policy, first, nothing):
     else:
         data = SOURCES[source](rows)
     loader = FilteringDataLoader(data, 8, policy=policy())
-    with pytest.raises(ValueError, match="column 'score' (must hold numbers in every row|is missing|holds)"):
+    with pytest.raises(ValueError, match=r"column 'score' (must hold numbers in every row|is missing|holds)"):
         list(loader)
 
 
@@ -188,7 +202,7 @@ def test_lists_of_text_may_be_empty(tokenizer):
 
 def test_numbers_in_torch_format_do_not_become_nan():
     for made in (dataset_of(rows_with("label", None, 9, 1)), dataset_of(rows_with("score", None, 9, 1))):
-        with pytest.raises(ValueError, match="got None.*row 9 of the data set"):
+        with pytest.raises(ValueError, match=r"got None.*row 9 of the data set"):
             list(FilteringDataLoader(made.with_format("torch"), 8, policy=TrainAll()))
 
 
@@ -300,7 +314,7 @@ def test_a_batch_sampler_given_as_sampler(policy):
 def test_words_that_cannot_be_read_are_asked_for_before_the_first_batch(ids):
     rows = [{"input_ids": ids, "label": 0}] * 16
     assert list(FilteringDataLoader(rows, 8, collate_fn=len, policy=TrainAll())) == [8, 8]
-    with pytest.raises(ValueError, match="ThreeStage reads the words.*hold none; give the loader tokenizer="):
+    with pytest.raises(ValueError, match=r"ThreeStage reads the words.*hold none; give the loader tokenizer="):
         next(iter(FilteringDataLoader(rows, 8, collate_fn=len)))
 
 
@@ -309,10 +323,12 @@ def test_words_that_cannot_be_read_are_asked_for_before_the_first_batch(ids):
 
 @pytest.mark.parametrize("given, expected", [
     ([1, 2], np.array([1, 2])), ([1, 2.5], np.array([1, 2.5], np.float32)), ([True, False], np.array([True, False])),
-    ([torch.tensor(1), np.int8(2)], np.array([1, 2])), ([[1], [2, 3]], [[1], [2, 3]]), ([[], [2]], [[], [2]]), ([[], []], [[], []]),
+    ([torch.tensor(1), np.int8(2)], np.array([1, 2])), ([[1], [2, 3]], [[1], [2, 3]]), ([[], [2]], [[], [2]]),
+    ([[], []], [[], []]),
     ([[1, 2.5], [3]], [[1, 2.5], [3]]), ([(1,), [True]], [[1], [1]]), ([np.array([1]), [2, 3]], [[1], [2, 3]]),
     ([[], np.array([2])], [[], [2]]), ([torch.tensor([1.5]), torch.tensor([])], [[1.5], []]),
-    ([torch.tensor([1.5], dtype=torch.bfloat16), [1]], [[1.5], [1]]), ([[[1, 2]], [[3, 4]]], np.array([[[1, 2]], [[3, 4]]])),
+    ([torch.tensor([1.5], dtype=torch.bfloat16), [1]], [[1.5], [1]]),
+    ([[[1, 2]], [[3, 4]]], np.array([[[1, 2]], [[3, 4]]])),
     ([np.zeros((2, 2)), np.ones((2, 2))], np.stack([np.zeros((2, 2)), np.ones((2, 2))]).astype(np.float32)),
     ([[np.int64(1)], [torch.tensor(2)]], [[1], [2]]),
 ])  # fmt: skip
@@ -326,9 +342,10 @@ def test_numbers_are_read(given, expected):
 
 
 @pytest.mark.parametrize("given, place", [
-    ([1, None], 1), ([None, 1], 0), ([1, "a"], 1), ([1, [2]], 1), ([[1], 2], 1), ([[1], {2: 3}], 1), ([[1], "23"], 1), ([[1, "a"]], 0),
-    ([[[1], [2, 3]]], 0), ([[[1, 2]], [[1]]], 1), ([np.zeros(2), np.zeros((2, 2))], 1), ([1, ABSENT], 1), ([1, 2**64], 1),
-    ([np.array(["a"]), [1]], 0), ([[1], [None]], 1), ([[2**63]], 0), ([np.array([1, None], object)], 0),
+    ([1, None], 1), ([None, 1], 0), ([1, "a"], 1), ([1, [2]], 1), ([[1], 2], 1), ([[1], {2: 3}], 1), ([[1], "23"], 1),
+    ([[1, "a"]], 0), ([[[1], [2, 3]]], 0), ([[[1, 2]], [[1]]], 1), ([np.zeros(2), np.zeros((2, 2))], 1),
+    ([1, ABSENT], 1), ([1, 2**64], 1), ([np.array(["a"]), [1]], 0), ([[1], [None]], 1), ([[2**63]], 0),
+    ([np.array([1, None], object)], 0),
 ])  # fmt: skip
 def test_what_does_not_fit_is_named_by_row(given, place):
     for wanted in (None, "labels"):

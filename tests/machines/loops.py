@@ -19,7 +19,7 @@ class Script:
 
     - ``each``: right after each batch, by order; ``each, by batch``: the same, naming the batch.
     - ``some``: two of three batches, the third never.
-    - ``late``: every other batch waits until two more are out, so that reports come out of order; ``never``: none at all.
+    - ``late``: every other batch waits until two more are out, so that reports come out of order; ``never``: none.
     """
 
     passes: tuple = (None, None)
@@ -95,9 +95,8 @@ class Loop:
         return [self._report(self.waiting.pop(0), named=True)] if len(self.waiting) == 2 else []
 
     def _report(self, batch, *, named):
-        loss = self.loader.report(losses_of(batch), batch) if named and hasattr(self.loader, "report") else (
-            self.loader.hook.report(losses_of(batch), batch) if named else self.loader.hook.report(losses_of(batch))
-        )  # fmt: skip
+        report = self.loader.report if named and hasattr(self.loader, "report") else self.loader.hook.report
+        loss = report(losses_of(batch), batch) if named else report(losses_of(batch))
         return None if loss is None else float(loss)
 
     # -- stopping ------------------------------------------------------------------------------------------------------
@@ -147,7 +146,8 @@ class Loop:
 def run(setup, script, stops=None, save_at=(), looking=False):
     """The loop of a script from its beginning to its end. stops: names of ``STOPS`` by the number of steps done before.
 
-    save_at: after how many steps to note the state as well. looking: whether to compare states when stopping. Returns the ``Loop``.
+    save_at: after how many steps to note the state as well. looking: whether to compare states when stopping. Returns
+    the ``Loop``.
     """
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -1,4 +1,4 @@
-"""InfoBatch: what it remembers, what it drops, unbiased weights, its first and last passes, and data sets it cannot work on."""
+"""InfoBatch: what it remembers, what it drops, unbiased weights, first and last passes, data sets it cannot work on."""
 
 import io
 import warnings
@@ -151,7 +151,7 @@ class Stream(IterableDataset):
 def test_streams_without_an_index_are_refused_and_the_others_named(tokenizer, how):
     data, more = (Stream(), {}) if how == "stream" else (sentences(40), {"num_workers": 1, "in_order": False})
     with pytest.raises(
-        ValueError, match="InfoBatch needs examples by index.*Random, .*ThreeStage, .* or SelectiveBackprop"
+        ValueError, match=r"InfoBatch needs examples by index.*Random, .*ThreeStage, .* or SelectiveBackprop"
     ):
         FilteringDataLoader(data, tokenizer=tokenizer, batch_size=4, policy=InfoBatch(epochs=3), **more)
 
@@ -159,7 +159,7 @@ def test_streams_without_an_index_are_refused_and_the_others_named(tokenizer, ho
 def test_candidates_without_an_index_are_refused():
     candidates = Candidates(3)
     with pytest.raises(
-        ValueError, match="InfoBatch .*by its index.*stream gives none.*Random, .*ThreeStage, .* or SelectiveBackprop"
+        ValueError, match=r"InfoBatch .*by its index.*stream gives none.*Random, .*ThreeStage, .* or SelectiveBackprop"
     ):
         InfoBatch(epochs=3).screen(candidates)
 

@@ -1,4 +1,4 @@
-"""Every stage, and chains of them: interrupted anywhere, saved and loaded after each item, twice in a row; nothing is lost."""
+"""Every stage, and chains of them: interrupted anywhere, saved and loaded after each item, twice in a row."""
 
 import sys
 from pathlib import Path
@@ -59,6 +59,10 @@ def collator():
     return Collator(tokenizer=None, label="label", collate_fn=None, single=False, pin_memory=False)
 
 
+def grouped():
+    return Regroup(given(), 3, 2, drop_last=False)
+
+
 CHAINS = {
     "screen": lambda: screen(Odd(), given()),
     "screen everything": lambda: screen(TrainAll(), given(), refilling=False),
@@ -70,17 +74,18 @@ CHAINS = {
     "regroup": lambda: Regroup(given(), 4, 2, drop_last=False),
     "keep last": lambda: KeepLast(given(decided=True)),
     "collate": lambda: Collate(given(decided=True), collator()),
-    "a chain": lambda: Collate(Refill(score(screen(Odd(), Regroup(given(), 3, 2, drop_last=False))), 4, 1, drop_last=False), collator()),
-    "a chain of batches": lambda: Collate(KeepLast(screen(Random(0.5, seed=1), Regroup(given(), 3, 2, drop_last=False), False, False)), collator()),
-}  # fmt: skip
+    "a chain": lambda: Collate(Refill(score(screen(Odd(), grouped())), 4, 1, drop_last=False), collator()),
+    "a chain of batches": lambda: Collate(KeepLast(screen(Random(0.5, seed=1), grouped(), False, False)), collator()),
+}
 
 
 def test_every_stage_of_the_room_is_tried():
     rooms = {path.stem for path in Path(next(iter(ROOM))).glob("*.py")}
     tried = {type(stage) for make in CHAINS.values() for stage in stages_of(make())}
     assert {kind.__module__.rpartition(".")[2] for kind in tried} - {"given"} <= rooms
-    every = {kind for module in list(sys.modules.values()) if getattr(module, "__name__", "").startswith("filterloader.stages.")
-             for kind in vars(module).values() if isinstance(kind, type) and issubclass(kind, Stage)} - {Stage}  # fmt: skip
+    modules = [module for name, module in sys.modules.items() if name.startswith("filterloader.stages.")]
+    kinds = {kind for module in modules for kind in vars(module).values() if isinstance(kind, type)}
+    every = {kind for kind in kinds if issubclass(kind, Stage)} - {Stage}
     assert every <= tried, f"add to CHAINS: {every - tried}"
 
 
@@ -118,7 +123,7 @@ def test_saved_and_loaded_after_each_item(name, twice):
 
 def test_a_state_of_another_chain_is_refused_in_words():
     state = CHAINS["refill"]().state_dict()
-    with pytest.raises(ValueError, match="of a chain with 'Refill' where this one has 'KeepLast'.*buffer_batches="):
+    with pytest.raises(ValueError, match=r"of a chain with 'Refill' where this one has 'KeepLast'.*buffer_batches="):
         CHAINS["keep last"]().load_state_dict(state)
 
 
