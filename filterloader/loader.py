@@ -1,4 +1,4 @@
-"""FilteringDataLoader: pulls candidates, asks the policy, refills, and yields the batches that still teach."""
+"""FilteringDataLoader: builds the chain of stages from a data set to the batches that still teach, and walks it."""
 
 from __future__ import annotations
 
@@ -24,57 +24,79 @@ from filterloader.predictors.features import features_of
 from filterloader.stages import arguments, survey
 from filterloader.stages.collate import Collate, Collator, Ready
 from filterloader.stages.keep_last import KeepLast
+from filterloader.stages.one_pass import Pass
 from filterloader.stages.plan import plan_of
 from filterloader.stages.read import Read
-from filterloader.stages.rebuilding import Refusing
+from filterloader.stages.rebuilding import Refusing, tell_if_left_out
 from filterloader.stages.refill import Refill
 from filterloader.stages.regroup import Regroup
 from filterloader.stages.score import Score
 from filterloader.stages.screen import Screen
 from filterloader.stages.tokenize import Tokenize
 
-VERSION = 3
+VERSION = 3  # of states
 
 
 class FilteringDataLoader:
     """A ``DataLoader`` that yields only what its policy finds worth training on.
 
-    ::
+    Every argument of ``torch.utils.data.DataLoader`` is taken, means the same and has the same default, also by
+    place. With ``policy=TrainAll()`` the batches are those of a ``DataLoader``. It is no subclass of one, so that
+    nothing can rebuild it without its filter.
 
-        loader = FilteringDataLoader(dataset, tokenizer=tokenizer, text="sentence", batch_size=32, shuffle=True)
-        for batch in loader:
-            loss = loader.hook.report(per_example_losses(model, batch))  # or the scalar batch loss
-            if loss is None:  # nothing in this batch is worth a backward pass
-                continue
-            loss.backward(); optimizer.step(); optimizer.zero_grad()
+    Batches are mappings ready for ``model(**batch)`` where this class pads them: rows of ``input_ids``, or raw text
+    with a tokenizer, and no ``collate_fn``. A ``collate_fn`` gets the untouched rows; other rows, and batches that
+    the data set makes itself (``input_ids`` of two dimensions), go to torch's ``default_collate``. Of padded rows
+    every column that holds numbers is in the batch, and a value that is missing there raises; columns of text, times
+    and the like are left out (``filterloader.data.rows.Reader``).
 
-    dataset: map-style or iterable, ``datasets.Dataset``, ``datasets.IterableDataset``, or a list of rows. All other arguments
-    of ``torch.utils.data.DataLoader`` mean the same and have the same defaults.
+    Args: dataset: map-style or iterable, ``datasets.Dataset``, ``datasets.IterableDataset``, or a list of rows.
+        tokenizer: one of transformers for raw text, taken as it is now (``model_max_length`` is where texts are cut:
+        set it
+            before); best a fast one: it is copied, and one with parts in Python is called. Default None, for rows
+            that hold ``input_ids``, or no text.
+        text (str, int or a pair): the column of raw text, or two; default None, ``"text"``. label (str or int): the
+        column that becomes ``labels``; None for none; default ``"label"``. policy (Policy): what to train on, or any
+        object with ``screen``, ``judge``, ``state_dict`` and ``load_state_dict``;
+            default None, ``ThreeStage()``.
+        granularity (str): ``"example"`` (default) decides on examples and refills full batches of similar length;
+            ``"batch"`` decides on each batch as it stands.
+        features: what counts as a word: ``"auto"``, ``"tokens"``, ``"tokens*label"`` (``TokenFeatures``),
+            ``"words"``, ``"words*label"``, ``"words+bigrams"``, ``"words+bigrams*label"`` (``WordFeatures``: read
+            from raw text, so that only what is kept is tokenized), one of these classes, or a function ``Candidates
+            -> Bag``; default None, what the policy wants.
+        score_fn: function ``batch -> losses [batch] or logits [batch, classes]``, run without gradients on what
+            passed the screening, so that the backward gate decides before batches are made; policies that look over
+            the whole data set score it with this, and say what it must return. Default None.
+        seed (int): of shuffling and of the policy; default None, the generator's, else torch's. total_examples (int):
+        length of a stream that does not know its own; default None. buffer_batches (int): batches held back to group
+        similar lengths; default None, 8 where examples are filtered, else
+            0. With a ``score_fn`` they wait before they are scored, since scores age with every step; at batch
+            granularity before the policy is asked.
 
-    tokenizer: a fast tokenizer for raw text, taken as it is now (``model_max_length`` is where texts are cut: set it before); None
-    for rows that hold ``input_ids`` already, or hold no text. text: the column of raw text, or a pair of columns; None is
-    ``"text"``. label: the column that becomes ``labels``; None for none. policy: what to train on; None is ``ThreeStage()``.
-    granularity: ``"example"`` screens examples and refills dense batches of similar length; ``"batch"`` asks whether to yield
-    each batch as it stands. features: what counts as a word: ``"auto"``,
-    ``"tokens"``, ``"tokens*label"`` (``TokenFeatures``), ``"words"``, ``"words*label"``, ``"words+bigrams"``, ``"words+bigrams*label"``
-    (``WordFeatures``: raw text, so that only survivors are tokenized) or a function ``Candidates -> Bag``; None leaves it to the
-    policy. score_fn: ``batch -> losses [batch] or logits [batch, classes]``, run without gradients on what passed the screening:
-    the backward gate then decides before the refill, so that every batch is dense. Policies that look over the whole data set
-    before a pass score it with this, and say what it must return. seed: of shuffling and of the policy; None: the generator's,
-    else torch's. total_examples: length of a stream that does not know its own.
-    buffer_batches: batches held back to group similar lengths; None is 8 where the policy filters examples, and 0, batches as the
-    sampler made them, where it filters nothing, or batches. At example granularity they are of survivors; with a ``score_fn`` that
-    judges they wait before they are scored, since scores age with every step, and training on what was hard eight batches ago
-    can ruin a run. At batch granularity they are regrouped before the policy is asked about each.
+    Attributes:
+        hook: ``hook.report``, the same as ``report``.
+        ledger: what was skipped, what it cost and what it saved.
+        policy: what was given.
+        position: where the run stands (``epoch``, ``consumed``, ``progress``, which the loader has, too).
 
-    Batches are mappings ready for ``model(**batch)`` where this class pads them: rows of ``input_ids``, or raw text with a
-    tokenizer, and no ``collate_fn``. A ``collate_fn`` gets the untouched rows. Other rows go to torch's ``default_collate``.
+    Every argument of a ``DataLoader`` is an attribute by its name; ``collate_fn`` refuses to be called by others.
 
-    Attributes: ``hook`` (``report``), ``ledger``, ``policy``, ``progress``, ``epoch`` (finished passes), and every
-    ``DataLoader`` argument by its name. It is no ``DataLoader`` subclass, so that nothing can rebuild it without its filter.
+    Raises:
+        TypeError, ValueError: an argument does not fit; what ``DataLoader`` raises for its own.
 
-    Raises ValueError or TypeError for arguments that do not fit, and whatever ``DataLoader`` raises for its own.
+    Example:
+        >>> from filterloader import FilteringDataLoader, Random
+        >>> rows = [{"input_ids": [2, i, 3], "label": i % 2} for i in range(100)]
+        >>> loader = FilteringDataLoader(rows, batch_size=8, shuffle=True, policy=Random(0.5), seed=0)
+        >>> for batch in loader:
+        ...     losses = batch["input_ids"].float().mean(dim=1)  # one for each example, of your model
+        ...     loss = loader.report(losses, batch)  # None: nothing in this batch is worth a backward pass
+        >>> loader.ledger.scalars()["seen"], loader.consumed, loader.epoch
+        (100, 100, 1)
     """
+
+    use_stateful_dataloader = True  # tells accelerate to save the state of a loader that it holds
 
     def __init__(
         self,
@@ -114,8 +136,8 @@ class FilteringDataLoader:
         if generator is None and seed is not None:
             generator = torch.Generator().manual_seed(seed)
         self._reference = reference = DataLoader(
-            dataset, batch_size, shuffle, sampler, batch_sampler, num_workers, collate_fn, pin_memory, drop_last, timeout,
-            worker_init_fn, multiprocessing_context, generator, prefetch_factor=prefetch_factor,
+            dataset, batch_size, shuffle, sampler, batch_sampler, num_workers, collate_fn, pin_memory, drop_last,
+            timeout, worker_init_fn, multiprocessing_context, generator, prefetch_factor=prefetch_factor,
             persistent_workers=persistent_workers, pin_memory_device=pin_memory_device, in_order=in_order,
         )  # fmt: skip
         for name in arguments.DATALOADER_ARGUMENTS:
@@ -146,8 +168,9 @@ class FilteringDataLoader:
         plan = plan_of(policy, reference, granularity=self.granularity, texts=reads == "texts", score_fn=score_fn,
                        buffer_batches=buffer_batches)  # fmt: skip
         reader = Reader(
-            tokenizer=self.tokenizer, text=text, label=label, collate_fn=collate_fn, default_collate=reference.collate_fn,
-            collate_here=not (plan.apart or plan.keeps_last), reads=None if words is None else reads, single=plan.single,
+            tokenizer=self.tokenizer, text=text, label=label, collate_fn=collate_fn, single=plan.single,
+            default_collate=reference.collate_fn, collate_here=not (plan.apart or plan.keeps_last),
+            reads=None if words is None else reads,
         )  # fmt: skip
         self._reader = reader
         self._source = source = Source(
@@ -159,8 +182,8 @@ class FilteringDataLoader:
                            pin_memory=self.pin_memory)  # fmt: skip
         self.hook = LossHook(policy, ledger, self.position, granularity=self.granularity, single=plan.single)
         survey.check(policy, source, features=self.features, score_fn=score_fn)
-        self._survey = survey.Survey(policy, source, collate, features=words, finish=reader.tokenized, score_fn=score_fn,
-                                     size=plan.size, ledger=ledger)  # fmt: skip
+        self._survey = survey.Survey(policy, source, collate, features=words, finish=reader.tokenized,
+                                     score_fn=score_fn, size=plan.size, ledger=ledger)  # fmt: skip
 
         self._read = stage = Read(source)
         if plan.regroups:
@@ -182,18 +205,20 @@ class FilteringDataLoader:
     # -- what a DataLoader has -----------------------------------------------------------------------------------------
 
     def __len__(self) -> int:
-        """Batches in one pass if nothing were filtered: the upper bound. Raises TypeError where the stream has no length."""
+        """Batches in one pass if nothing were filtered, the upper bound; TypeError where the stream has no length."""
         return len(self._reference)
 
-    def __iter__(self) -> _Pass:
+    def __iter__(self) -> Pass:
         """Begin a pass, or go on with the one that ``load_state_dict`` brought back."""
         if self._resuming:
             self._resuming = False
             self._read.go_on()
         else:
             self._begin_pass()
+        if not self._passes:
+            tell_if_left_out(self)
         self._passes += 1
-        return _Pass(self)
+        return Pass(self)
 
     def _begin_pass(self) -> None:
         """End the pass before, where its last batch is out, or forget what is left of it; then begin the next one."""
@@ -209,7 +234,7 @@ class FilteringDataLoader:
         self._move()
 
     def set_epoch(self, epoch: int) -> None:
-        """Tell data set and sampler which epoch begins, where they have a ``set_epoch`` (shuffled streams, distributed samplers)."""
+        """Tell data set and sampler which epoch begins, where they have a ``set_epoch`` (streams, samplers)."""
         self._set_epoch = epoch
         samplers = (self.sampler, self.batch_sampler, getattr(self.batch_sampler, "sampler", None))
         for part in {id(part): part for part in (self.dataset, *samplers)}.values():
@@ -229,7 +254,8 @@ class FilteringDataLoader:
 
     @property
     def progress(self) -> float:
-        """Share of this pass consumed, in [0, 1], filtered examples included; what waits for its batch is not consumed yet.
+        """Share of this pass consumed, in [0, 1], filtered examples included; what waits for its batch is not
+        consumed yet.
 
         Where the length of the stream is not known (no ``total_examples``), 0 until the pass is over, then 1.
         """
@@ -277,8 +303,8 @@ class FilteringDataLoader:
     def _end_pass(self) -> None:
         if self._empty and self._read.place.rows:
             warnings.warn(
-                f"this pass handed out nothing: of its {self._read.place.rows} examples {self.policy!r} kept none, or too few for "
-                "a batch under drop_last=True; keep more, or train on everything with TrainAll()",
+                f"this pass handed out nothing: of its {self._read.place.rows} examples {self.policy!r} kept none, or "
+                "too few for a batch under drop_last=True; keep more, or train on everything with TrainAll()",
                 stacklevel=4,
             )
         self.hook.settle()
@@ -294,14 +320,14 @@ class FilteringDataLoader:
     def state_dict(self) -> dict:
         """Everything needed to go on as if never stopped, as plain containers and tensors (``torch.save`` it).
 
-        Position, what waits in every stage, policy with predictor and threshold, batches awaiting their report, ledger, and the
-        random states that shuffle and decide. A stream is read again up to its position on resuming (an iterable data set must
-        repeat itself); a map-style data set is not. With neither ``seed`` nor ``generator``, passes are shuffled by torch's
-        global random state, as a ``DataLoader``'s are: the pass under way is brought back, but the order of later ones hangs on
-        that state, which is yours to save (``torch.get_rng_state()``). Save this, not the stream's own ``state_dict``, which
-        does not follow while the stream is read by column. A sampler that draws as it goes from Python's ``random`` (or, with
-        workers, from torch's global generator) is not brought back exactly: give it a generator of its own.
-        """
+        Position, what waits in every stage, policy with predictor and threshold, batches awaiting their report,
+        ledger, and the random states that shuffle and decide. A stream is read again up to its position on resuming
+        (an iterable data set must repeat itself); a map-style data set is not. With neither ``seed`` nor
+        ``generator``, passes are shuffled by torch's global random state, as a ``DataLoader``'s are: the pass under
+        way is brought back, but the order of later ones hangs on that state, which is yours to save
+        (``torch.get_rng_state()``). Save this, not the stream's own ``state_dict``, which does not follow while the
+        stream is read by column. A sampler that draws as it goes from Python's ``random`` (or, with workers, from
+        torch's global generator) is not brought back exactly: give it a generator of its own."""
         return pack({
             "version": VERSION,
             "granularity": self.granularity,
@@ -316,7 +342,8 @@ class FilteringDataLoader:
         })  # fmt: skip
 
     def load_state_dict(self, state: dict) -> None:
-        """Bring back what ``state_dict`` saved, in a loader built with the same arguments; the next ``iter`` goes on from there.
+        """Bring back what ``state_dict`` saved, in a loader built with the same arguments; the next ``iter`` goes on
+        from there.
 
         Raises ValueError where the state is of another version, policy, granularity or batch size, or (streams only) of
         another number of workers.
@@ -352,37 +379,3 @@ class FilteringDataLoader:
         self._resuming = self._read.running
         self._passes += 1
         self._move()
-
-
-class _Pass:
-    """The iterator over one pass; all its state lives in the loader, so that it can be saved at any batch."""
-
-    def __init__(self, loader: FilteringDataLoader):
-        self._loader, self._number = loader, loader._passes
-
-    def __iter__(self) -> _Pass:
-        return self
-
-    def __del__(self) -> None:
-        if self._loader._passes == self._number:
-            self._loader._read.stop()  # a loop that broke off keeps no workers; its state can still be saved
-
-    def __next__(self) -> Any:
-        loader, ready = self._loader, None
-        if loader._passes != self._number:
-            raise ValueError(
-                "this iterator is stale: its loader has begun another pass since; iterate over the newest one"
-            )
-        try:
-            loader.ledger.enter("loader")
-            try:
-                ready = loader._next_ready()
-                loader._chain.item = None
-                loader._move()
-            finally:
-                loader.ledger.leave(None if ready is None else "loader")
-            return ready.batch
-        except BaseException:
-            if ready is not None:  # it did not reach the loop
-                loader._chain.item = ready
-            raise

@@ -33,7 +33,7 @@ def plain(loader):
 
 
 def counting(loader, counts):
-    """The same of a loop that takes as many batches as it counts on, and never one more; then begins a pass."""
+    """The same of a loop that takes as many batches as it counts on, never asks for one more, and begins a pass."""
     passes, after = [], []
     iterator = iter(loader)
     for count in counts:

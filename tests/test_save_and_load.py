@@ -10,7 +10,7 @@ from tests.machines.differences import difference, stop_clocks
 from tests.machines.loops import REPORTS, STOPS, Script, demand_same, run
 from tests.machines.setups import MAP_STYLE, POLICY_NAMES, SAMPLERS, SOURCES, Setup, policy_of
 
-FEW = int(os.environ.get("FILTERLOADER_EXAMPLES", "50"))
+FEW = int(os.environ.get("FILTERLOADER_EXAMPLES", 40))
 MANY = 20 * FEW
 QUICK = {
     "derandomize": True,
@@ -27,14 +27,9 @@ def still_clocks(monkeypatch, tokenizer):
     stop_clocks(monkeypatch)
 
 
-def everywhere(*how):
-    """Stops after each of the first 60 steps, and more than once in a row."""
-    return dict.fromkeys(range(60), how)
-
-
 def here_and_there(*how):
     """Stops in the first, the second and the third block that is read, at the ends of passes and in the next one."""
-    return dict.fromkeys((0, 1, 2, 3, 6, 7, 10, 11, 15, 16, 20, 21, 22, 23, 25, 30, 31), how)
+    return {place: how for place in (0, 1, 2, 3, 4, 5, 10, 11, 15, 16, 20, 21, 22, 30, 31)}
 
 
 def places(policy):
@@ -57,7 +52,7 @@ def test_stopped_after_every_step(policy, granularity, how):
 @pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("source", MAP_STYLE)
 def test_stopped_after_every_step_for_every_sampler(source, sampler):
-    for policy in ("random", "train_all"):
+    for policy in ("random", "train_all") if source in ("list", "arrow") else ("random",):
         setup = Setup(source=source, sampler=sampler, policy=policy)
         demand_same(setup, Script(passes=(None, 3, None)), here_and_there("fresh"))
 
@@ -69,7 +64,7 @@ def test_stopped_after_every_step_for_every_sampler(source, sampler):
 ], ids=lambda extra: ", ".join(f"{n}={v}" for n, v in extra.items()) or "plain")  # fmt: skip
 @pytest.mark.parametrize("source", SOURCES)
 def test_stopped_after_every_step_for_every_chain(source, extra):
-    for policy in ("three_stage", "train_all"):
+    for policy in ("three_stage", "train_all") if source in ("list", "torch stream") else ("three_stage",):
         setup = Setup(source=source, policy=policy, **extra)
         if setup.fits():
             demand_same(setup, Script(), here_and_there("fresh, iterate"))
@@ -85,11 +80,11 @@ def test_stopped_while_reports_are_late_or_missing(reports, granularity):
 # -- the states themselves ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("how", STOPS)
+@pytest.mark.parametrize("how", ["fresh", "rewind", "same, iterate"])
 @pytest.mark.parametrize("source", SOURCES)
 def test_a_state_is_the_same_once_it_is_loaded(source, how):
     """Nothing read, nothing moved: what is saved now is what was loaded; and later both runs save the same."""
-    for policy in ("three_stage", "train_all"):
+    for policy in ("autoassist", "train_all"):
         script = Script(passes=(None, 3, None), reports="late")
         demand_same(Setup(source=source, policy=policy), script, here_and_there(how), states=True)
 

@@ -13,7 +13,8 @@ from filterloader.kernels import ragged
 
 
 class Ragged(NamedTuple):
-    """Rows of unequal length in one array: the i-th is ``values[offsets[i]:offsets[i + 1]]``; offsets int64 [n + 1].
+    """Rows of unequal length in one array: row ``i`` is ``values[offsets[i]:offsets[i + 1]]`` (offsets int64 ``[n +
+    1]``).
 
     The rows may be a part of ``values`` only: offsets need not start at 0, nor end at its end.
     """
@@ -39,8 +40,8 @@ class Ragged(NamedTuple):
 class Bag(NamedTuple):
     """A ragged bag of words: row ``i`` holds the words ``ids[offsets[i]:offsets[i + 1]]``, repeats counted.
 
-    ids: int32 ``[nnz]``, each in ``[0, n_features)``. offsets: int64 ``[n + 1]``. n_features: how many words there are.
-    """
+    ids: int32 ``[nnz]``, each in ``[0, n_features)``. offsets: int64 ``[n + 1]``. n_features: width of the feature
+    space."""
 
     ids: np.ndarray
     offsets: np.ndarray
@@ -55,15 +56,15 @@ class Candidates:
     """``n`` candidates: what a policy sees (words, labels, ids), and what the collator needs to make a batch of them.
 
     positions: int64 ``[n]``, place in this pass over the stream, from 0. example_ids: int64 ``[n]``, the index in the
-    data set where ``indexed``, else the place in the stream. labels: int64 ``[n]`` or None where the task has no class
-    label. texts: one or two columns of raw text, as UTF-8 bytes (values uint8), or None where only tokens are there.
-    bag: the words of each candidate, or None where the rows hold no text. weights: float32 ``[n]``, what the decisions
-    so far made of each (1 = train on it as it is). judged: bool ``[n]``, whether the backward gate has already decided.
-    columns: what the batch is padded from. rows: the untouched rows, where a collate function wants them. batch: the
-    collated batch, where no decision can change it. total: examples in one pass, None where not known. merged: how many
-    examples each candidate stands for (1, or the batch size where a whole batch is one candidate). sizes: int64
-    ``[n]``, words of each where it was decided on by its text, before there were tokens to count.
-    """
+    data set where ``indexed``, else the place in the stream. labels: int64 ``[n]`` or None where the task has no
+    class label. texts: one or two columns of raw text, as UTF-8 bytes (values uint8), or None where only tokens are
+    there. bag: the words of each candidate, or None where the rows hold no text. weights: float32 ``[n]``, what the
+    decisions so far made of each (1 = train on it as it is). judged: bool ``[n]``, whether the backward gate has
+    already decided. columns: what the batch is padded from. rows: the untouched rows, where a collate function wants
+    them. batch: the collated batch, where no decision can change it. total: examples in one pass, None where not
+    known. merged: how many examples each candidate stands for (1, or the batch size where a whole batch is one
+    candidate). sizes: int64 ``[n]``, words of each where it was decided on by its text, before there were tokens to
+    count."""
 
     n: int
     columns: dict[str, np.ndarray | Ragged] = field(default_factory=dict)
@@ -156,12 +157,9 @@ class Candidates:
         return type(column) is Ragged and self.tokens is not None and column.offsets is self.tokens.offsets
 
     def as_one(self) -> Candidates:
-        """The whole block as one candidate (batch granularity).
-
-        Its bag holds every word of every row: counts are summed, so a Bernoulli model sees the union of the words and a
-        multinomial one their total counts. Its texts are None: end to end, the last word of a row and the first of the
-        next would become one.
-        """
+        """The whole block as one candidate (batch granularity). Its bag holds every word of every row: counts are
+        summed, so a Bernoulli model sees the union of the words and a multinomial one their total counts. Its texts
+        are None: end to end, the last word of a row and the first of the next would become one."""
         return Candidates(
             n=1,
             tokens=_merge(self.tokens),
@@ -209,7 +207,7 @@ class Candidates:
         return new
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything as plain containers, arrays and the user's rows; ``batch`` where no rows can make it again."""
+        """Everything as plain containers, arrays and the user's rows; ``batch`` only where there are no rows for it."""
         state = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "batch" or self.rows is None}
         return {
             **state,
@@ -239,8 +237,7 @@ class Decided(NamedTuple):
 
     asked: what the policy saw and what a report is learnt from: the examples themselves, or all of them as one
     candidate (batch granularity). payload: the examples, with all that a batch is made of. screened: how many there
-    were before any was dropped.
-    """
+    were before any was dropped."""
 
     asked: Candidates
     payload: Candidates

@@ -62,13 +62,13 @@ class ArrowTable:
         return name in self._known
 
     def gather(self, index: np.ndarray, names: Collection[str]) -> Gathered:
-        """The rows ``index`` (int64 ``[n]``, from -len to len) of some columns. Raises IndexError for other numbers."""
+        """The rows ``index`` (int64 ``[n]``, in ``[-len, len)``; IndexError for others) of the columns ``names``."""
         size = len(self)
         if index.size and (index.min() < -size or index.max() >= size):
             wrong = index[(index < -size) | (index >= size)][0]
             raise IndexError(
-                f"row {wrong} was asked for, and the data set has {size}; "
-                f"a sampler must draw numbers from 0 to {size - 1}"
+                f"row {wrong} was asked for, and the data set has {size}; a sampler must draw numbers from 0 to "
+                f"{size - 1}"
             )
         index = np.where(index < 0, index + size, index) if index.size and index.min() < 0 else index
         if self._order is not None:
@@ -127,7 +127,7 @@ class ArrowRows(Dataset):
 
 
 def arrow_table(dataset: Any) -> ArrowTable | None:
-    """The table behind a data set; None where rows are made in another way (its class, a transform, a format)."""
+    """The table behind a data set; None where rows are made some other way (a class of its own, a transform, …)."""
     datasets = sys.modules.get("datasets")  # where it was never imported, this is none of its data sets
     if datasets is None or type(dataset) is not datasets.Dataset:
         return None

@@ -13,45 +13,27 @@ from filterloader.data import utf8, values
 from filterloader.data.candidates import Ragged
 
 _UNLIMITED = 2**62  # tokenizers without a limit report a model_max_length of about 1e30
-_PROBES = ("a", "", "Hello, wörld! 12\n 日本 🙂")
+_PROBES = ("", "a", "Hello, wörld! 12\n 日本 🙂")
 # What stands between tokenizer(texts) and the Rust tokenizer, in transformers 4 and 5: with a part replaced, only the
 # call will do.
 _PARTS = (
-    "__call__",
-    "_call_one",
-    "encode_plus",
-    "batch_encode_plus",
-    "_encode_plus",
-    "_batch_encode_plus",
-    "_convert_encoding",
-    "_get_padding_truncation_strategies",
-    "set_truncation_and_padding",
-    "_switch_to_input_mode",
+    "__call__", "_call_one", "encode_plus", "batch_encode_plus", "_encode_plus", "_batch_encode_plus",
+    "_convert_encoding", "_get_padding_truncation_strategies", "set_truncation_and_padding", "_switch_to_input_mode",
     "backend_tokenizer",
-)
+)  # fmt: skip
 # Models of transformers 4 whose own _encode_plus only checks that is_split_into_words is not asked for.
-_GUARDED = (
-    "bart",
-    "blenderbot",
-    "bloom",
-    "codegen",
-    "cohere",
-    "deberta",
-    "gpt2",
-    "led",
-    "longformer",
-    "mvp",
-    "roberta",
+_GUARDED = {
+    "bart", "blenderbot", "bloom", "codegen", "cohere", "deberta", "gpt2", "led", "longformer", "mvp", "roberta",
     "whisper",
-)
+}  # fmt: skip
 
 
 class Encoder:
-    """Makes columns of text into columns of tokens: those of ``tokenizer(text)``, cut at its ``model_max_length``.
+    """Makes columns of text into the tokens of ``tokenizer(text)``, cut at its ``model_max_length``.
 
     A fast tokenizer of transformers is copied as it is now, so that padding, truncation and threads of others do not
-    matter. One with parts in Python, of a class that does more than transformers' own, or a slow one, is called itself,
-    and left as it was.
+    matter. One with parts in Python, of a class that does more than transformers' own, or a slow one, is called
+    itself, and left as it was.
 
     Args:
         tokenizer: of transformers.
@@ -65,11 +47,13 @@ class Encoder:
         self.names = tuple(names)
         limit = getattr(tokenizer, "model_max_length", None)
         self._limit = int(limit) if limit and limit < _UNLIMITED else None
-        self._copy = _faithful_copy(tokenizer, self._limit)
+        second = _PROBES[-1:] if len(self.names) == 2 else ()
+        probes = [(text, *second) for text in _probes_of(tokenizer)]
+        self._copy = _faithful_copy(tokenizer, self._limit, probes)
         self.private = self._copy is not None
         self._split = self.private and self._copy.encode_special_tokens
         self._tokenizer = None if self.private else tokenizer
-        self._one_by_one = not self.private and self._differs_in_bulk()
+        self._one_by_one = not self.private and self._differs_in_bulk(probes)
         self._segments = self.private and "token_type_ids" in tokenizer.model_input_names
         self._one_segment = self.private and len(self.names) == 1 and not any(self._copy.encode("a").type_ids)
 
@@ -128,20 +112,30 @@ class Encoder:
     def _called(self, *texts: Any) -> Any:
         return self._tokenizer(*texts, padding=False, truncation=self._limit is not None)
 
-    def _differs_in_bulk(self) -> bool:
+    def _differs_in_bulk(self, probes: list) -> bool:
         """Whether the tokenizer gives a text other ids, or none, when it gets several at once."""
         with _left_as_it_was(self._tokenizer):
             try:
-                single = [list(self._called(text)["input_ids"]) for text in _PROBES]
+                single = [list(self._called(*row)["input_ids"]) for row in probes]
             except Exception:
                 return False  # it takes no such text; what it says of the user's own will be told
             try:
-                return [list(ids) for ids in self._called(list(_PROBES))["input_ids"]] != single
+                return [list(ids) for ids in self._called(*map(list, zip(*probes, strict=True)))["input_ids"]] != single
             except Exception:
                 return True
 
 
-def _faithful_copy(tokenizer: Any, limit: int | None) -> Tokenizer | None:
+def _probes_of(tokenizer: Any) -> list[str]:
+    """Texts that are likely to tell one tokenizer from another, some of its own words and special tokens among them."""
+    try:
+        n = len(tokenizer)
+        words = [*tokenizer.convert_ids_to_tokens(range(0, n, n // 32 + 1)), *tokenizer.all_special_tokens]
+    except Exception:
+        return list(_PROBES)
+    return [*_PROBES, " ".join(str(word) for word in words if word)]
+
+
+def _faithful_copy(tokenizer: Any, limit: int | None, probes: list) -> Tokenizer | None:
     """A copy of the Rust tokenizer that gives the same ids as the call; None where there is none."""
     from transformers import PreTrainedTokenizerFast
 
@@ -156,22 +150,24 @@ def _faithful_copy(tokenizer: Any, limit: int | None) -> Tokenizer | None:
     copy.encode_special_tokens = bool(getattr(tokenizer, "split_special_tokens", False))
     if limit is not None:
         copy.enable_truncation(limit, strategy="longest_first", direction=tokenizer.truncation_side)
-    probes = (*_PROBES, " ".join(map(str, tokenizer.all_special_tokens)))
+    copied = copy.encode_batch_fast([row if len(row) > 1 else row[0] for row in probes])
     with _left_as_it_was(tokenizer):
-        same = all(
-            tokenizer(text, truncation=limit is not None)["input_ids"] == copy.encode(text).ids for text in probes
-        )
-    return copy if same else None
+        called = [tokenizer(*row, truncation=limit is not None) for row in probes]
+    same = all(one["input_ids"] == other.ids for one, other in zip(called, copied, strict=True))
+    types = all(
+        one.get("token_type_ids", two.type_ids) == two.type_ids for one, two in zip(called, copied, strict=True)
+    )
+    return copy if same and types else None
 
 
 def _replaced(tokenizer: Any, part: str) -> bool:
+    """Whether a tokenizer has a part of its own in place of one of ``_PARTS``."""
     from transformers import PreTrainedTokenizerFast
 
     found, plain = (getattr(kind, part, None) for kind in (type(tokenizer), PreTrainedTokenizerFast))
     room = getattr(found, "__module__", "").split(".")
-    return part in vars(tokenizer) or (
-        found is not plain and not (room[:2] == ["transformers", "models"] and room[2] in _GUARDED)
-    )
+    guarded = room[:2] == ["transformers", "models"] and room[2] in _GUARDED
+    return part in vars(tokenizer) or (found is not plain and not guarded)
 
 
 @contextmanager

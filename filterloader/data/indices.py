@@ -27,13 +27,12 @@ _FIRST = 64  # rows of the first group
 class Indices:
     """A batch sampler for the inner ``DataLoader`` that remembers what it drew until the rows are there.
 
-    sampler: the one to draw from. generators: those it may draw with. ordered: whether rows arrive in the order they were
-    drawn. group: rows to ask for at once, by one array of numbers; 0: every draw by itself.
+    sampler: the one to draw from. generators: those it may draw with. ordered: whether rows arrive in the order they
+    were drawn. group: rows to ask for at once, by one array of numbers; 0: every draw by itself.
 
-    Attributes: ``at_first_draw``, the random states before the first draw of this pass, or of the saved one that it goes on
-    with; None before. ``placed``, the draw whose rows have found their place last. ``drawing``, whether the sampler is at work:
-    an interrupt then may have ended it.
-    """
+    Attributes: ``at_first_draw``, the random states before the first draw of this pass, or of the saved one that it
+    goes on with; None before. ``placed``, the draw whose rows have found their place last. ``drawing``, whether the
+    sampler is at work: an interrupt then may have ended it."""
 
     def __init__(self, sampler: Any, generators: list[torch.Generator], *, ordered: bool):
         self.sampler, self.generators, self.ordered = sampler, generators, ordered
@@ -47,7 +46,7 @@ class Indices:
         self._left, self._next = 0, _FIRST  # draws that a sampler in groups still has; rows of the next group
 
     def start(self, pass_over: int = 0, states: list | None = None) -> None:
-        """Let the next pass begin behind ``pass_over`` draws, with the random states that were noted before the first."""
+        """Let the next pass begin behind ``pass_over`` draws, with the random states noted before the first."""
         self._pass_over, self.at_first_draw = pass_over, states
 
     def __len__(self) -> int:
@@ -69,8 +68,8 @@ class Indices:
             self._pass.begin()
 
     def begin(self, draws: Iterator) -> Iterator:
-        """Just before the first draw, when samplers shuffle: note the random states, or bring back those of the saved pass.
-        Returns what to draw from."""
+        """Just before the first draw, when samplers shuffle: note the random states, or bring back those of the saved
+        pass. Returns what to draw from."""
         if self.at_first_draw is None:
             self.at_first_draw = [torch.get_rng_state(), *(g.get_state() for g in self.generators)]
             return draws
@@ -82,8 +81,8 @@ class Indices:
         return draws if self._pass_over else chain(drawn, draws)
 
     def draw(self, draws: Any) -> Any:
-        """What to ask for next. Groups grow, so that the first batch is soon there; the last draw stays by itself: some samplers
-        shuffle once more as they end, which must not happen before the loop has come that far."""
+        """What to ask for next. Groups grow, so that the first batch is soon there; the last draw stays by itself:
+        some samplers shuffle once more as they end, which must not happen before the loop has come that far."""
         drawn = Drawn([next(draws)])
         if self.group:
             rows = len(drawn[0])
@@ -108,15 +107,15 @@ class Indices:
         return self._pending[place] if len(self._pending) > place else None
 
     def after(self, place: int, draws: Iterator) -> Any:
-        """How to ask for the rows of the draw in this place; where it is not drawn yet, ``draws`` (which ends here) draws it."""
+        """How to ask for the rows of the draw in this place; where it is not drawn yet, ``draws`` draws it."""
         if self.pending(place) is None:
             next(draws, None)
         drawn = self.pending(place)
         return None if drawn is None else self.asked(drawn)
 
     def ids_of(self, drawn: Drawn | None, n: int) -> np.ndarray | None:
-        """Data set indices of the ``n`` rows of a group, int64 ``[n]``; None where the sampler draws no whole numbers, or
-        groups overtake."""
+        """Data set indices of the ``n`` rows of a group, int64 ``[n]``; None where the sampler draws no whole
+        numbers, or groups overtake."""
         ids = drawn.numbers if self.ordered and drawn else None
         return None if ids is None or ids.shape != (n,) else ids
 
@@ -159,7 +158,7 @@ class _Drawing:
 
 
 def draws_at_once(sampler: Any) -> bool:
-    """Whether a sampler settles its order when it begins, so that drawing ahead changes nothing that anybody could see."""
+    """Whether a sampler settles its order when it begins, so that drawing ahead changes nothing to be seen."""
     if isinstance(sampler, (list, tuple)):
         return all(isinstance(drawn, (list, tuple)) for drawn in sampler)
     if type(sampler) is BatchSampler:

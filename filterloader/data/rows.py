@@ -19,12 +19,12 @@ from filterloader.data.values import ABSENT, RowError, is_row
 class Reader:
     """A collate function that makes a list of rows, or columns gathered from a table, into ``Candidates``.
 
-    Rows of raw text (a tokenizer, and no ``input_ids``) give tokens and labels; their other columns are not looked at.
-    Rows of ``input_ids`` give every column that holds numbers, or lists of them. A side column that holds none (text,
-    times, mappings, nothing at all) is left out of the batch, as the types of a ``datasets.Dataset`` say, and elsewhere
-    as its values do. What holds numbers must hold them in every row, and labels must be numbers: a value that is
-    missing, or is none, raises, and the error names row and column. A ``collate_fn`` gets the untouched rows, which are
-    looked into only for what the policy reads.
+    Rows of raw text (a tokenizer, and no ``input_ids``) give tokens and labels; their other columns are not looked
+    at. Rows of ``input_ids`` give every column that holds numbers, or lists of them. A side column that holds none
+    (text, times, mappings, nothing at all) is left out of the batch, as the types of a ``datasets.Dataset`` say, and
+    elsewhere as its values do. What holds numbers must hold them in every row, and labels must be numbers: a value
+    that is missing, or is none, raises, and the error names row and column. A ``collate_fn`` gets the untouched rows,
+    which are looked into only for what the policy reads.
 
     Args:
         tokenizer, text, label, collate_fn: see ``FilteringDataLoader``.
@@ -36,19 +36,8 @@ class Reader:
         reads_labels: whether anybody reads the labels of rows that go to a collate function.
     """
 
-    def __init__(
-        self,
-        *,
-        tokenizer,
-        text,
-        label,
-        collate_fn,
-        default_collate,
-        collate_here,
-        reads,
-        single,
-        reads_labels: bool = True,
-    ):
+    def __init__(self, *, tokenizer, text, label, collate_fn, default_collate, collate_here, reads, single,
+                 reads_labels: bool = True):  # fmt: skip
         self.label, self.reads, self.reads_labels = label, reads, reads_labels
         self.collate_fn, self.default_collate = collate_fn, default_collate
         self.collate_here, self.single = collate_here, single
@@ -93,8 +82,8 @@ class Reader:
             row = block.example_ids[0]
             these, others = ("holds", "hold none") if name in filled else ("holds no", "hold them")
             raise ValueError(
-                f"column {name!r} {these} numbers from row {row} of the data set on, and rows before {others}; "
-                "fill in what is missing, drop the rows or the column, or give a collate_fn"
+                f"column {name!r} {these} numbers from row {row} of the data set on, and rows before {others}; fill in "
+                "what is missing, drop the rows or the column, or give a collate_fn"
             )
         for name in empty - self._filled - self._empty:
             del block.columns[name]
@@ -104,7 +93,7 @@ class Reader:
     # -- columns -------------------------------------------------------------------------------------------------------
 
     def columns_of(self, table: ArrowTable) -> tuple[str, ...] | None:
-        """The columns to gather from a table; None where somebody looks at rows, or they say what is wrong."""
+        """The columns to gather from a table; None where rows must be made, or say what is wrong."""
         names = table.names
         if not self.may_read_columns(names) or self._label_twice(names):
             return None
@@ -198,7 +187,8 @@ class Reader:
         listed = [rows] if self.single else rows if isinstance(rows, (list, Mapping)) else list(rows)
         if isinstance(listed, Mapping):  # of columns
             n = len(next(iter(listed.values()), ()))
-            listed = [{name: column[i] for name, column in listed.items()} for i in range(n)]
+            apart = not self.collate_here or self.reads is not None
+            listed = [{name: column[i] for name, column in listed.items()} if apart else None for i in range(n)]
         elif listed and self.pads(listed[0]):
             return self._padded(listed)
         found = Candidates(n=len(listed))
@@ -237,8 +227,8 @@ class Reader:
         if isinstance(rows[0], Mapping):
             if self._label_twice(names):
                 raise ValueError(
-                    f"the rows have a column {self.label!r} and a column 'labels', and a batch has one 'labels'; "
-                    "drop one, or say label='labels'"
+                    f"the rows have a column {self.label!r} and a column 'labels', and a batch has one 'labels'; drop "
+                    "one, or say label='labels'"
                 )
             name = self._label_of(names)
             if name is None and self.label != "label":
@@ -268,7 +258,7 @@ class Reader:
     # -- text ----------------------------------------------------------------------------------------------------------
 
     def tokenized(self, candidates: Candidates) -> Candidates:
-        """The same candidates with tokens in place of texts, all made in one call; itself where there are no texts."""
+        """The same candidates with tokens in place of texts, all tokenized in one call; unchanged without texts."""
         if candidates.tokens is not None or candidates.texts is None:
             return candidates
         if candidates.rows is not None or candidates.batch is not None:
@@ -292,7 +282,7 @@ class Reader:
 
 
 def _is_one(ids: Any) -> bool:
-    """Whether ``input_ids`` are of one example; rows that are batches, or choices, go to the collate function."""
+    """Whether ``input_ids`` are of one example; whole batches, and choices, go to the collate function."""
     return getattr(ids, "ndim", 1) == 1 and not (isinstance(ids, (list, tuple)) and ids and hasattr(ids[0], "__len__"))
 
 

@@ -13,7 +13,9 @@ IGNORED = -100  # what torch's losses ignore
 
 
 def losses_of(scores: Any, candidates: Candidates) -> np.ndarray:
-    """What a ``score_fn`` returned as losses float32 ``[n]``, some perhaps not finite; of logits, the cross entropy."""
+    """What a ``score_fn`` returned as losses float32 ``[n]``, some perhaps not finite; logits become cross entropy
+    with the labels.
+    """
     n = len(candidates)
     if not isinstance(scores, torch.Tensor) or scores.shape[:1] != (n,) or scores.ndim > 2:
         got = list(scores.shape) if isinstance(scores, torch.Tensor) else type(scores).__name__
@@ -32,12 +34,12 @@ def losses_of(scores: Any, candidates: Candidates) -> np.ndarray:
 def _check_classes(labels: np.ndarray, classes: int) -> None:
     if classes < 2:
         raise ValueError(
-            f"score_fn returned shape [{len(labels)}, {classes}], which is neither losses nor logits; "
-            f"return losses as [{len(labels)}]"
+            f"score_fn returned shape [{len(labels)}, {classes}], which is neither losses nor logits; return losses as "
+            f"[{len(labels)}]"
         )
     wrong = labels[((labels < 0) & (labels != IGNORED)) | (labels >= classes)]
     if wrong.size:
         raise ValueError(
-            f"score_fn returned logits of {classes} classes, and an example has the label {wrong[0]}; "
-            f"labels must be 0 to {classes - 1}"
+            f"score_fn returned logits of {classes} classes, and an example has the label {wrong[0]}; labels must be "
+            f"0 to {classes - 1}"
         )

@@ -74,8 +74,8 @@ def _what_is_wrong(texts: list, name: Any) -> ValueError:
             text.encode()
         except UnicodeEncodeError as error:
             what = (
-                f"text column {name!r} holds {text[error.start]!r} at character {error.start}, "
-                "half of a surrogate pair, which cannot be UTF-8,"
+                f"text column {name!r} holds {text[error.start]!r} at character {error.start}, half of a surrogate "
+                "pair, which cannot be UTF-8,"
             )
             advice = "clean the text, for example with text.encode('utf-8', 'replace').decode()"
             return RowError(what, advice, place, len(texts))

@@ -47,7 +47,7 @@ def column(name: str, values: list, *, wanted: str | None = None) -> np.ndarray 
         wanted: ``"labels"`` or ``"input_ids"`` where the batch must have it; None for a side column.
 
     Returns:
-        Numbers as int64, float32 or bool ``[n, …]``, lists of numbers as ``Ragged``; None for a side column of none.
+        Numbers as int64, float32 or bool ``[n, …]``, lists of them as ``Ragged``; None for a side column without.
 
     Raises:
         RowError: a row holds no number where one is wanted, or where other rows do; or rows are of different shapes.
@@ -72,14 +72,14 @@ def ragged(rows: Sequence, dtype: Any = np.int64) -> Ragged:
 
 
 def narrow(array: np.ndarray, *, truths: bool = True) -> np.ndarray:
-    """Whole numbers as int64, real ones as float32: what models take. truths: bool stays so, or becomes 0 and 1."""
+    """Whole numbers as int64, real ones as float32: what models take. truths: bool stays so, else it is 0 and 1."""
     if array.dtype.kind == "b" and truths:
         return array
     return array.astype(np.float32 if array.dtype.kind == "f" else np.int64, copy=False)
 
 
 def words(values: list) -> Ragged | None:
-    """The whole numbers of each row, however deep in lists, one after the other; None where one holds anything else."""
+    """The whole numbers of each row, however deep in lists, end to end; None where a row holds anything else."""
     rows = [_flat(_plain(value) if isinstance(value, torch.Tensor) else value) for value in values]
     if any(row is None for row in rows):
         return None
@@ -89,7 +89,7 @@ def words(values: list) -> Ragged | None:
 
 
 def class_labels(labels: Any) -> np.ndarray | None:
-    """Labels as int64 ``[n]`` where each example has one class; None for real, multi-label or token-level ones."""
+    """Labels as int64 ``[n]`` where each example has one class, None for any others (real, several, of tokens)."""
     if isinstance(labels, list):
         try:
             labels = np.asarray([v.item() if isinstance(v, (torch.Tensor, np.generic)) else v for v in labels])
@@ -106,8 +106,8 @@ def odd(name: str, value: Any, place: int, n: int, wanted: str | None) -> RowErr
         return RowError(f"column {name!r} is missing", "give every row the same columns, or drop this one", place, n)
     if wanted == "labels":
         advice = (
-            "map each class to an integer (datasets: `class_encode_column`), fill in what is missing, "
-            "or name another column with label="
+            "map each class to an integer (datasets: `class_encode_column`), fill in what is missing, or name another "
+            "column with label="
         )
         return RowError(f"labels must be numbers, got {value!r:.60} in column {name!r},", advice, place, n)
     if wanted == "input_ids":
@@ -118,7 +118,7 @@ def odd(name: str, value: Any, place: int, n: int, wanted: str | None) -> RowErr
 
 
 def _read(values: list) -> np.ndarray | Ragged | None:
-    """The column where each row is a number, a list of numbers or an array of one shape; else None, or an error."""
+    """A column of numbers, of lists of numbers, or of arrays of one shape; None, or NumPy's error, for any other."""
     first = values[0]
     if isinstance(first, (list, tuple)) or (isinstance(first, np.ndarray) and first.ndim == 1):
         return _lists(values)

@@ -15,6 +15,7 @@ import torch
 from filterloader.experiments.recipe import Recipe
 from filterloader.loader import FilteringDataLoader
 from filterloader.policies import POLICIES
+from filterloader.policies.base import complete
 from filterloader.training.progress_bar import progress_bar
 from filterloader.training.schedule import get_scheduler
 
@@ -112,7 +113,8 @@ def prepare(
     """
     device, losses = next(model.parameters()).device, losses or class_losses
     if score is None:
-        score = policy.survey is not None and policy.survey_scores
+        known = complete(policy)
+        score = known.survey is not None and known.survey_scores
 
     def forward(batch):
         with recipe.autocast(device):

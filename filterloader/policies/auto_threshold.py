@@ -31,13 +31,13 @@ class AutoThreshold(Stateful, Policy):
         >>> [loader.hook.report(torch.tensor(loss)) for _, loss in zip(loader, (1.0, 0.8, 0.5))]
         [tensor(1.), tensor(0.8000), None]
 
-    Source:
-        Ouyang et al. 2022, arXiv 2207.14386, §3.2 ("automatic threshold only").
+    Source: Ouyang et al. 2022, arXiv 2207.14386, §3.2 ("automatic threshold only").
     """
 
     gates_forward = False
     needs_words = False
     stages = ("warm-up", "threshold")
+    example_settings: ClassVar = {"warmup": 50}
     _settings = ("warmup", "threshold")
     _remembers: ClassVar = {"_warmup": PART, "threshold": PART}
 
@@ -67,7 +67,3 @@ class AutoThreshold(Stateful, Policy):
         if not gating or threshold is None:
             return everything(candidates)
         return (losses >= threshold).astype(np.float32)
-
-    @classmethod
-    def example(cls) -> AutoThreshold:
-        return cls(warmup=50)

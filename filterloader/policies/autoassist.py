@@ -54,14 +54,14 @@ class AutoAssist(Seeded):
         >>> 4 <= sum(1 for batch in loader) <= 9
         True
 
-    Source:
-        Zhang, Yu and Dhillon 2019, "AutoAssist: A Framework to Accelerate Training of Deep Neural Networks", NeurIPS
-        32, arXiv 1905.03381.
+    Source: Zhang, Yu and Dhillon 2019, "AutoAssist: A Framework to Accelerate Training of Deep Neural Networks",
+    NeurIPS 32, arXiv 1905.03381.
     """
 
     gates_backward = False
     features = "tokens"  # the label has weights of its own
     stages = ("warm-up", "filter")
+    example_settings: ClassVar = {"lr": 1.0, "seed": 1}
     _settings = ("gamma", "warmup", "lr", "l2")
     _reads_itself = ("assistant",)
     _remembers: ClassVar = {
@@ -158,10 +158,6 @@ class AutoAssist(Seeded):
             assistant.load_state_dict(state["assistant"])
         self._take(values)
         self._assistant = assistant
-
-    @classmethod
-    def example(cls) -> AutoAssist:
-        return cls(lr=1.0, seed=1)
 
 
 def _words_and_label(candidates: Candidates) -> Bag:

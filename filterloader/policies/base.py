@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -44,6 +44,7 @@ class Policy(ABC):
             the policy makes of it is part of its state, since a resumed pass is not surveyed again.
         survey_scores (bool): whether ``score_fn`` scores the examples for it, which costs a forward pass each.
         survey_returns (str): what ``score_fn`` must return for it, for the error that says so.
+        example_settings (dict): settings that suit a small test; must be given where the constructor cannot do without.
 
     Example:
         >>> import numpy as np
@@ -75,6 +76,7 @@ class Policy(ABC):
     predicts_labels: bool = False
     granularities: tuple[str, ...] = GRANULARITIES
     stages: tuple[str, ...] = ()
+    example_settings: ClassVar[dict[str, Any]] = {}
     stage: str | None = None
     loss_threshold: float | None = None
     survey: Callable[[Iterable[tuple[Candidates, Any]]], None] | None = None
@@ -121,8 +123,8 @@ class Policy(ABC):
 
     @classmethod
     def example(cls) -> Policy:
-        """One with settings that suit a small test; override it where some must be given."""
-        return cls()
+        """One with its ``example_settings``, for tests."""
+        return cls(**cls.example_settings)
 
 
 def complete(policy: Any) -> Policy:

@@ -47,6 +47,7 @@ class ClassBalanced(Seeded):
     needs_words = False
     needs_labels = True
     granularities = ("example",)
+    example_settings: ClassVar = {"keep": 0.4, "seed": 1}
     _settings = ("keep", "half_life")
     _remembers: ClassVar = {
         "_rng": generator,
@@ -98,7 +99,3 @@ class ClassBalanced(Seeded):
             "classes": float(self._classes.size),
             "balance": float(self._kept.min()) / most if most else float("nan"),
         }
-
-    @classmethod
-    def example(cls) -> ClassBalanced:
-        return cls(0.4, seed=1)

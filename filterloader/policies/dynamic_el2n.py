@@ -55,9 +55,8 @@ class DynamicEL2N(Seeded):
         >>> [len(list(loader)) for epoch in range(2)]  # everything, then a quarter
         [4, 1]
 
-    Source:
-        Attendu and Corbeil 2023, "NLU on Data Diets: Dynamic Data Subset Selection for NLP Classification Tasks", arXiv
-        2306.03208.
+    Source: Attendu and Corbeil 2023, "NLU on Data Diets: Dynamic Data Subset Selection for NLP Classification Tasks",
+    arXiv 2306.03208.
     """
 
     gates_backward = False
@@ -65,6 +64,7 @@ class DynamicEL2N(Seeded):
     needs_index = True
     granularities = ("example",)
     stages = ("warm-up", "filter")
+    example_settings: ClassVar = {"keep": 0.4, "tau": 0, "offset": 0.1, "smoothing": 0.8, "deviations": 1.0, "seed": 1}
     _settings = ("keep", "tau", "period", "score", "offset", "smoothing", "deviations", "joint")
     _remembers: ClassVar = {
         "_rng": generator,
@@ -156,7 +156,3 @@ class DynamicEL2N(Seeded):
 
     def screen(self, candidates: Candidates) -> np.ndarray:
         return self._selection.weights(candidates)
-
-    @classmethod
-    def example(cls) -> DynamicEL2N:
-        return cls(0.4, tau=0, offset=0.1, smoothing=0.8, deviations=1.0, seed=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from filterloader.data.candidates import Candidates
@@ -27,12 +29,12 @@ class FixedThreshold(Stateful, Policy):
         >>> [loader.hook.report(torch.tensor([0.3, loss])) for _, loss in zip(loader, (0.7, 0.1))]
         [tensor(0.7000), None]
 
-    Source:
-        Ouyang et al. 2022, arXiv 2207.14386, Table 3 (swept over 0.1, 0.3, 0.5 and 0.7).
+    Source: Ouyang et al. 2022, arXiv 2207.14386, Table 3 (swept over 0.1, 0.3, 0.5 and 0.7).
     """
 
     gates_forward = False
     needs_words = False
+    example_settings: ClassVar = {"threshold": 0.5}
     _settings = ("threshold",)
 
     def __init__(self, threshold: float):
@@ -44,7 +46,3 @@ class FixedThreshold(Stateful, Policy):
 
     def judge(self, candidates: Candidates, losses: np.ndarray) -> np.ndarray:
         return (losses >= self.threshold).astype(np.float32)
-
-    @classmethod
-    def example(cls) -> FixedThreshold:
-        return cls(0.5)

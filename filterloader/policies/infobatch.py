@@ -48,9 +48,8 @@ class InfoBatch(Seeded):
         >>> batches[0], batches[1] < 10  # about half of the 50 below the mean are dropped
         (10, True)
 
-    Source:
-        Qin et al. 2024, "InfoBatch: Lossless Training Speed Up by Unbiased Dynamic Data Pruning", ICLR, arXiv
-        2303.04947.
+    Source: Qin et al. 2024, "InfoBatch: Lossless Training Speed Up by Unbiased Dynamic Data Pruning", ICLR, arXiv
+    2303.04947.
     """
 
     gates_backward = False
@@ -58,6 +57,7 @@ class InfoBatch(Seeded):
     needs_index = True
     granularities = ("example",)
     stages = ("warm-up", "filter", "anneal")
+    example_settings: ClassVar = {"epochs": None, "seed": 1}
     _settings = ("epochs", "prune_ratio", "delta")
     _remembers: ClassVar = {
         "_rng": generator,
@@ -141,7 +141,3 @@ class InfoBatch(Seeded):
             grown[: self._losses.size] = self._losses
             self._losses = grown
         return ids
-
-    @classmethod
-    def example(cls) -> InfoBatch:
-        return cls(epochs=None, seed=1)

@@ -25,12 +25,12 @@ class Random(Seeded):
         >>> 250 < sum(len(batch["input_ids"]) for batch in loader) < 350
         True
 
-    Source:
-        Ouyang et al. 2022, arXiv 2207.14386, Table 5 ("random, same share skipped").
+    Source: Ouyang et al. 2022, arXiv 2207.14386, Table 5 ("random, same share skipped").
     """
 
     gates_backward = False
     needs_words = False
+    example_settings: ClassVar = {"keep": 0.4, "seed": 1}
     _settings = ("keep",)
     _remembers: ClassVar = {"_rng": generator}
 
@@ -40,7 +40,3 @@ class Random(Seeded):
 
     def screen(self, candidates: Candidates) -> np.ndarray:
         return (self._rng.random(len(candidates)) < self.keep).astype(np.float32)
-
-    @classmethod
-    def example(cls) -> Random:
-        return cls(0.4, seed=1)

@@ -42,8 +42,8 @@ class SelectionViaProxy(Seeded):
         >>> len(list(loader))  # of 20 rows, 10
         2
 
-    Source:
-        Coleman et al. 2020, "Selection via Proxy: Efficient Data Selection for Deep Learning", ICLR, arXiv 1906.11829.
+    Source: Coleman et al. 2020, "Selection via Proxy: Efficient Data Selection for Deep Learning", ICLR, arXiv
+    1906.11829.
     """
 
     gates_backward = False
@@ -54,6 +54,7 @@ class SelectionViaProxy(Seeded):
     predicts_labels = True
     survey_scores = False
     stages = ("warm-up", "filter")
+    example_settings: ClassVar = {"keep": 0.4, "epochs": 1, "seed": 1}
     _settings = ("keep", "score", "bigrams", "dim", "lr", "epochs")
     _remembers: ClassVar = {"_rng": generator, "_selection": PART}
 
@@ -104,10 +105,6 @@ class SelectionViaProxy(Seeded):
 
     def screen(self, candidates: Candidates) -> np.ndarray:
         return self._selection.weights(candidates)
-
-    @classmethod
-    def example(cls) -> SelectionViaProxy:
-        return cls(0.4, epochs=1, seed=1)
 
 
 def _everything_in(blocks) -> tuple[Bag, np.ndarray]:

@@ -46,13 +46,13 @@ class SelectiveBackprop(Seeded):
         >>> 70 < sum(kept) < 130
         True
 
-    Source:
-        Jiang et al. 2019, "Accelerating Deep Learning by Focusing on the Biggest Losers", arXiv 1910.00762, §3.2.
+    Source: Jiang et al. 2019, "Accelerating Deep Learning by Focusing on the Biggest Losers", arXiv 1910.00762, §3.2.
     """
 
     gates_forward = False
     needs_words = False
     stages = ("warm-up", "select")
+    example_settings: ClassVar = {"window": 100, "seed": 1}
     _settings = ("beta", "window", "warmup")
     _remembers: ClassVar = {
         "_rng": generator,
@@ -100,7 +100,3 @@ class SelectiveBackprop(Seeded):
             "selectivity": kept / judged if judged else float("nan"),
             "median_loss": float(np.median(self._recent)) if self._recent.size else float("nan"),
         }
-
-    @classmethod
-    def example(cls) -> SelectiveBackprop:
-        return cls(window=100, seed=1)

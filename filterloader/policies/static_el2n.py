@@ -41,8 +41,7 @@ class StaticEL2N(Seeded):
         >>> [sorted(batch["input_ids"][:, 0].tolist()) for batch in loader]
         [[15, 16, 17, 18, 19]]
 
-    Source:
-        Paul et al. 2021, "Deep Learning on a Data Diet", NeurIPS 34, arXiv 2107.07075, §2.
+    Source: Paul et al. 2021, "Deep Learning on a Data Diet", NeurIPS 34, arXiv 2107.07075, §2.
     """
 
     gates_backward = False
@@ -50,6 +49,7 @@ class StaticEL2N(Seeded):
     needs_index = True
     granularities = ("example",)
     stages = ("warm-up", "filter")
+    example_settings: ClassVar = {"keep": 0.4, "average": 2, "seed": 1}
     _settings = ("keep", "after", "average", "joint")
     _remembers: ClassVar = {
         "_rng": generator,
@@ -95,7 +95,3 @@ class StaticEL2N(Seeded):
 
     def screen(self, candidates: Candidates) -> np.ndarray:
         return self._selection.weights(candidates)
-
-    @classmethod
-    def example(cls) -> StaticEL2N:
-        return cls(0.4, average=2, seed=1)

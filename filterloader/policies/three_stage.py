@@ -75,11 +75,11 @@ class ThreeStage(Seeded):
         >>> policy.stage
         'filter'
 
-    Source:
-        Ouyang et al. 2022, arXiv 2207.14386, §3.1.
+    Source: Ouyang et al. 2022, arXiv 2207.14386, §3.1.
     """
 
     stages = ("warm-up", "fit", "filter")
+    example_settings: ClassVar = {"warmup": 50, "audit": 0.2, "seed": 1}
     _settings = ("warmup", "window", "alt", "margin", "threshold", "cutoff", "audit", "backward_gate", "in_sample")
     _reads_itself = ("predictor",)
     _remembers: ClassVar = {
@@ -149,10 +149,6 @@ class ThreeStage(Seeded):
             "audit": 0.0,
         }
         return cls(**{**script, **settings})
-
-    @classmethod
-    def example(cls) -> ThreeStage:
-        return cls(warmup=50, audit=0.2, seed=1)
 
     def __repr__(self) -> str:
         return pasteable_repr(self, *self._settings, "predictor", "seed")

@@ -33,11 +33,13 @@ class Predictor(Protocol):
 def check_predictor(predictor: Any) -> Predictor:
     """``predictor`` itself; raises ValueError that names what it lacks to be a ``Predictor``."""
     missing = [name for name in QUESTIONS if not callable(getattr(predictor, name, None))]
-    if isinstance(predictor, type) or missing:
+    if isinstance(predictor, type):
+        lacks = "is a class, not an instance"
+    elif missing:
         lacks = f"has no {', '.join(missing)}" if len(missing) < len(QUESTIONS) else "is no predictor"
-        lacks = "is a class, not an instance" if isinstance(predictor, type) else lacks
-        raise ValueError(
-            f"predictor={predictor!r:.80} {lacks}; give "
-            f"None, 'bernoulli', or an object as MultinomialNB(n) is, with {', '.join(QUESTIONS)}"
-        )
-    return predictor
+    else:
+        return predictor
+    raise ValueError(
+        f"predictor={predictor!r:.80} {lacks}; give None, 'bernoulli', or an object as MultinomialNB(n) is, with "
+        f"{', '.join(QUESTIONS)}"
+    )

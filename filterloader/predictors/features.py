@@ -102,9 +102,8 @@ class WordFeatures:
         >>> WordFeatures(bigrams=True)
         WordFeatures(label=False, bigrams=True, n_features=262144)
 
-    Source:
-        FNV-1a, mixed, as the hash of a word (``kernels.words``); Weinberger et al. 2009, arXiv 0902.2206, for hashing
-        features.
+    Source: FNV-1a, mixed, as the hash of a word (``kernels.words``); Weinberger et al. 2009, arXiv 0902.2206, for
+    hashing features.
     """
 
     reads = "texts"

@@ -38,8 +38,8 @@ class LinearProxy:
         >>> LinearProxy(2, lr=1.0).fit((words, offsets), words).predict((words[:2], offsets[:3]))
         array([0, 1], dtype=int32)
 
-    Source:
-        Joulin et al. 2017, arXiv 1607.01759, §2 (fastText); Toneva et al. 2019, arXiv 1812.05159, for ``forgetting``.
+    Source: Joulin et al. 2017, arXiv 1607.01759, §2 (fastText); Toneva et al. 2019, arXiv 1812.05159, for
+    ``forgetting``.
     """
 
     def __init__(

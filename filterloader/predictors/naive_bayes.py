@@ -6,91 +6,50 @@ import numpy as np
 
 from filterloader.data.checks import boolean, real
 from filterloader.kernels import naive_bayes as kernel
-from filterloader.predictors import inputs as rows
-
-VERSION = 1
-_SETTINGS = ("n_features", "alpha", "fit_prior", "half_life", "calibrate")
+from filterloader.predictors.inputs import width
+from filterloader.predictors.online import Online
 
 
-class _NaiveBayes:
-    """What the two models share: settings, validation, state."""
+class _NaiveBayes(Online):
+    """What the two models share: settings, and a table of counts."""
 
-    _counts = True  # whether the number of times a word occurs in a row matters
-    _columns = 2  # of the table
+    _settings = ("n_features", "alpha", "fit_prior", "half_life", "calibrate")
+    _columns, _lists = 2, 0  # of the table; of frequent words
 
-    def __init__(self, n_features, alpha=1.0, *, fit_prior=True, half_life=None, calibrate=False):
-        self.n_features = rows.width(n_features)
+    def __init__(
+        self,
+        n_features: int,
+        alpha: float = 1.0,
+        *,
+        fit_prior: bool = True,
+        half_life: float | None = None,
+        calibrate: bool = False,
+    ):
+        self.n_features = width(n_features)
         self.alpha = real("alpha", alpha, least=1e-10)
         self.fit_prior, self.calibrate = boolean("fit_prior", fit_prior), boolean("calibrate", calibrate)
         self.half_life = None if half_life is None else real("half_life", half_life, least=1e-10)
         self._table = _aligned(self.n_features, self._columns)
+        self._frequent = np.zeros((self._lists, self.n_features + 1), np.int32)
         self._state = np.zeros(kernel.LAST + 1)
         self._state[kernel.ALPHA] = self.alpha
         self._state[kernel.FIT_PRIOR] = self.fit_prior
         self._state[kernel.PERIOD] = 0 if self.half_life is None else max(1, round(self.half_life / 4))
         self._state[kernel.CALIBRATE] = self.calibrate
 
-    def __repr__(self):
-        settings = ", ".join(f"{name}={getattr(self, name)!r}" for name in _SETTINGS[1:])
-        return f"{type(self).__name__}({self.n_features}, {settings})"
-
-    def partial_fit(self, X, y, sample_weight=None):
-        """Learn the rows of ``X`` in order; n rows at once are the same as n calls with one.
-
-        X: a ``Bag``, a pair ``(ids, offsets)``, a scipy sparse or a dense matrix ``[n, n_features]`` of counts.
-        y: 0 or 1, ``[n]``. sample_weight: finite, not negative, ``[n]``. Raises ValueError, having learnt nothing.
-        """
-        ids, offsets, values = self._rows(X)
-        y = rows.vector("y", y, offsets.size - 1)
-        weight = rows.NONE if sample_weight is None else rows.vector("sample_weight", sample_weight, offsets.size - 1)
-        bad = self._learn(ids, offsets, values, y, weight)
-        if bad:
-            raise ValueError(rows.explain(bad, self.n_features, ids, offsets, y, weight))
-        return self
-
-    def decision_function(self, X):
-        """log P(1 | x) - log P(0 | x), float64 ``[n]``: 0 before any data; calibrated where ``calibrate`` is set.
-
-        Uncalibrated with ``fit_prior``, it is infinite while only one class has been seen.
-        """
-        ids, offsets, values = self._rows(X)
-        scores = np.empty(offsets.size - 1)
-        bad = self._score(ids, offsets, values, scores)
-        if bad:
-            raise ValueError(rows.explain(bad, self.n_features, ids, offsets))
-        return scores
-
-    def predict_proba(self, X):
-        """P(0 | x) and P(1 | x), float64 ``[n, 2]``."""
-        return rows.probabilities(self.decision_function(X))
-
-    def predict(self, X):
-        """The likelier class, int64 ``[n]``; 0 in a tie."""
-        return (self.decision_function(X) > 0.0).astype(np.int64)
-
-    def state_dict(self):
-        """Settings, to check, and copies of all that was learnt: a flat dict of numbers and arrays."""
-        settings = {name: getattr(self, name) for name in _SETTINGS}
-        learnt = {"counts": self._table[:, :2].copy(), "scalars": self._state.copy()}
-        return {"class": type(self).__name__, "version": VERSION, **settings, **learnt}
-
-    def load_state_dict(self, state):
-        """Continue as the instance that gave ``state``; ValueError where its class, version or settings differ."""
-        self._bring_back(rows.check_state(type(self).__name__, self.state_dict(), state, free=("frequent",)))
+    def _arrays(self):
+        return {"counts": self._table[:, :2], "scalars": self._state}
 
     def _bring_back(self, arrays):
-        self._table[:, :2], self._table[:, 2:] = arrays["counts"], 0.0
-        self._state[:] = arrays["scalars"]
+        super()._bring_back(arrays)
+        self._table[:, 2:] = 0.0
 
     def __getstate__(self):
         return self.state_dict()
 
     def __setstate__(self, state):
-        self.__init__(**{name: state[name] for name in _SETTINGS})
+        self.__init__(**{name: state[name] for name in self._settings})
         self.load_state_dict(state)
-
-    def _rows(self, X):
-        return rows.read(X, type(self).__name__, self.n_features, counts=self._counts)
 
 
 class BernoulliNB(_NaiveBayes):
@@ -117,16 +76,13 @@ class BernoulliNB(_NaiveBayes):
         array([[0.2, 0.8],
                [0.8, 0.2]])
 
-    Source:
-        ``sklearn.naive_bayes.BernoulliNB(binarize=0.0)``, which it equals; Platt 1999 for ``calibrate``, here online.
+    Source: ``sklearn.naive_bayes.BernoulliNB(binarize=0.0)``, which it equals; Platt 1999 for ``calibrate``, here
+    online.
     """
 
     _counts = False
-    _columns = 4
-
-    def __init__(self, n_features, alpha=1.0, *, fit_prior=True, half_life=None, calibrate=False):
-        super().__init__(n_features, alpha, fit_prior=fit_prior, half_life=half_life, calibrate=calibrate)
-        self._frequent = np.zeros((2, self.n_features + 1), np.int32)
+    _columns, _lists = 4, 2
+    _free = ("frequent",)
 
     def _learn(self, ids, offsets, values, y, weight):
         return kernel.bernoulli_learn(self._table, self._state, self._frequent, ids, offsets, y, weight)
@@ -134,21 +90,18 @@ class BernoulliNB(_NaiveBayes):
     def _score(self, ids, offsets, values, scores):
         return kernel.bernoulli_scores(self._table, self._state, self._frequent, ids, offsets, scores)
 
-    def state_dict(self):
-        """Settings, to check, and copies of all that was learnt: a flat dict of numbers and arrays."""
+    def _arrays(self):
         lengths = self._state[kernel.LENGTH : kernel.LENGTH + 2].astype(int)
-        return super().state_dict() | {
-            "frequent": np.concatenate([f[:n] for f, n in zip(self._frequent, lengths, strict=True)])
-        }
+        frequent = np.concatenate([f[:n] for f, n in zip(self._frequent, lengths, strict=True)])
+        return {**super()._arrays(), "frequent": frequent}
 
     def _bring_back(self, arrays):
         first, second = arrays["scalars"][kernel.LENGTH : kernel.LENGTH + 2].astype(int)
-        frequent = arrays["frequent"]
-        if not (
-            0 <= first <= self.n_features and 0 <= second <= self.n_features and frequent.shape == (first + second,)
-        ):
+        frequent, most = arrays["frequent"], self.n_features
+        fits = 0 <= first <= most and 0 <= second <= most and frequent.shape == (first + second,)
+        if not fits or frequent.min(initial=0) < 0 or frequent.max(initial=0) >= most:
             raise ValueError(
-                f"state has {frequent.size} frequent words, and counts of {first} and {second}; it is damaged"
+                f"the state's {frequent.size} frequent words do not fit its counts of {first} and {second}"
             )
         super()._bring_back(arrays)
         self._frequent[0, :first], self._frequent[1, :second] = frequent[:first], frequent[first:]
@@ -168,8 +121,7 @@ class MultinomialNB(_NaiveBayes):
         >>> model.predict((words, offsets))
         array([1, 0])
 
-    Source:
-        ``sklearn.naive_bayes.MultinomialNB``, which it equals; Platt 1999 for ``calibrate``, here online.
+    Source: ``sklearn.naive_bayes.MultinomialNB``, which it equals; Platt 1999 for ``calibrate``, here online.
     """
 
     def _learn(self, ids, offsets, values, y, weight):

@@ -12,16 +12,31 @@ from filterloader.policies.registry import fitting
 
 GRANULARITIES = ("example", "batch")
 DATALOADER_ARGUMENTS = (
-    "dataset", "batch_size", "sampler", "batch_sampler", "num_workers", "collate_fn", "pin_memory", "drop_last", "timeout",
-    "worker_init_fn", "multiprocessing_context", "generator", "prefetch_factor", "persistent_workers", "pin_memory_device", "in_order",
-)  # fmt: skip
+    "dataset",
+    "batch_size",
+    "sampler",
+    "batch_sampler",
+    "num_workers",
+    "collate_fn",
+    "pin_memory",
+    "drop_last",
+    "timeout",
+    "worker_init_fn",
+    "multiprocessing_context",
+    "generator",
+    "prefetch_factor",
+    "persistent_workers",
+    "pin_memory_device",
+    "in_order",
+)
 
 
 def check(dataset: Any, tokenizer: Any, text: Any, label: Any, policy: Any, granularity: Any, score_fn: Any) -> None:
     """Raise TypeError or ValueError for what no loader can be built from."""
     if isinstance(dataset, Mapping):
         raise TypeError(
-            f"dataset is a mapping with the keys {sorted(map(str, dataset))[:8]}; pass one of its splits, e.g. dataset['train']"
+            f"dataset is a mapping with the keys {sorted(map(str, dataset))[:8]}; pass one of its splits, "
+            "e.g. dataset['train']"
         )
     if isinstance(dataset, DataLoader) or hasattr(dataset, "hook"):
         raise TypeError(
@@ -33,8 +48,8 @@ def check(dataset: Any, tokenizer: Any, text: Any, label: Any, policy: Any, gran
         )
     if not (hasattr(dataset, "__getitem__") or isinstance(dataset, IterableDataset)):
         raise TypeError(
-            f"dataset is a {type(dataset).__name__}, which has no rows by number and is no IterableDataset; make it a list, or wrap it "
-            "in a torch.utils.data.IterableDataset"
+            f"dataset is a {type(dataset).__name__}, which has no rows by number and is no IterableDataset; make it a "
+            "list, or wrap it in a torch.utils.data.IterableDataset"
         )
     if isinstance(text, (tuple, list)) and len(text) not in (1, 2):
         raise ValueError(f"text={text!r} must name one column or a pair of them, got {len(text)}")
@@ -43,8 +58,8 @@ def check(dataset: Any, tokenizer: Any, text: Any, label: Any, policy: Any, gran
     check_granularity(policy, granularity)
     if tokenizer is not None and not (callable(tokenizer) and hasattr(tokenizer, "model_max_length")):
         raise TypeError(
-            f"tokenizer must be one of transformers (a fast one), got {type(tokenizer).__name__}; wrap a tokenizers.Tokenizer in "
-            "transformers.PreTrainedTokenizerFast(tokenizer_object=…)"
+            f"tokenizer must be one of transformers (a fast one), got {type(tokenizer).__name__}; wrap a "
+            "tokenizers.Tokenizer in transformers.PreTrainedTokenizerFast(tokenizer_object=…)"
         )
     if score_fn is not None and not callable(score_fn):
         raise TypeError(f"score_fn must be a function batch -> losses or logits, got {type(score_fn).__name__}")

@@ -18,9 +18,9 @@ _FILL = {"special_tokens_mask": 1, "labels": -100}
 class Collator:
     """Makes a batch of candidates: padded columns, or the user's collate function over the untouched rows.
 
-    Padding follows the tokenizer (pad ids, side) or, without one, is 0 on the right; ``labels``, and columns whose name ends in
-    ``_labels``, are padded with -100. Dtypes: int64, real numbers float32, one truth value a row bool (a label: int64).
-    """
+    Padding follows the tokenizer (pad ids, side) or, without one, is 0 on the right; ``labels``, and columns whose
+    name ends in ``_labels``, are padded with -100. Dtypes: int64, real numbers float32, one truth value a row bool (a
+    label: int64)."""
 
     def __init__(self, *, tokenizer, label, collate_fn, single, pin_memory):
         self.collate_fn, self.label, self.single = collate_fn, label, single
@@ -51,8 +51,8 @@ class Collator:
         width = ragged.longest(tokens.offsets)
         if not self.pads_tokens and int(tokens.offsets[-1] - tokens.offsets[0]) < width * len(candidates):
             raise ValueError(
-                f"the tokenizer has no padding token, and texts of up to {width} tokens must be padded to one length; set one before "
-                "the loader is built, e.g. tokenizer.pad_token = tokenizer.eos_token, or use batch_size=1"
+                f"the tokenizer has no padding token, and texts of up to {width} tokens must be padded to one length; "
+                "set one first, e.g. tokenizer.pad_token = tokenizer.eos_token, or use batch_size=1"
             )
         batch = Batch()
         for name, column in columns.items():
@@ -71,7 +71,7 @@ class Collator:
         return batch
 
     def _square(self, name: str, values: np.ndarray | None, offsets: np.ndarray, width: int | None) -> torch.Tensor:
-        """Ragged rows as a rectangle, in page-locked memory at once where that is wanted; without values, the attention mask."""
+        """Ragged rows as a rectangle, in page-locked memory where that is wanted; without values, the mask."""
         width = ragged.longest(offsets) if width is None else width
         real = values is not None and values.dtype.kind == "f"
         shape, dtype = (offsets.size - 1, width), np.float32 if real else np.int64

@@ -1,4 +1,4 @@
-"""Read: the first stage: blocks of candidates, each told where in the stream it stands; goes on in the middle of a pass."""
+"""Read: the first stage: blocks of candidates, told where in the stream they stand; goes on in the middle of a pass."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from filterloader.stages.stage import check_stage, loaded, saved, size
 
 
 class Place(NamedTuple):
-    """How far a pass was read. rows, blocks: that were handed on, or could not be read. by_worker: blocks of each worker."""
+    """How far a pass was read. rows, blocks: handed on, or found unreadable. by_worker: blocks of each worker."""
 
     rows: int = 0
     blocks: int = 0
@@ -31,15 +31,15 @@ class Place(NamedTuple):
 class Read:
     """Gives the stream in blocks of candidates; it begins the chain, and so has no stage before it.
 
-    A block that cannot be read as a whole is read row by row where batches are put together anew later: each row at fault
-    raises, and the others go on. Where blocks are the batches themselves, the batch is lost, as with a ``DataLoader``.
+    A block that cannot be read as a whole is read row by row where batches are put together anew later: each row at
+    fault raises, and the others go on. Where blocks are the batches themselves, the batch is lost, as with a
+    ``DataLoader``.
 
     Args:
         source: the data set and how it is read.
 
-    Attributes: ``item``, see ``Stage``; ``place``, where the pass stands; ``running``, whether a pass has begun and is not
-    closed; ``exhausted``, whether it is read to its end.
-    """
+    Attributes: ``item``, see ``Stage``; ``place``, where the pass stands; ``running``, whether a pass has begun and
+    is not closed; ``exhausted``, whether it is read to its end."""
 
     def __init__(self, source: Source):
         self.source = source
@@ -67,7 +67,7 @@ class Read:
         self.running = True
         self._at_start = states_of(self.source.reference)
         if self.source.indices is not None:
-            # a DataLoader whose workers live on draws no seed for them in later passes; new ones of a resumed run must not either
+            # workers that live on get no new seed in later passes, so those of a resumed run must draw none either
             anew = self._opened and self.source.reference.persistent_workers and not self.source.has_workers
             self.source.indices.start(0, self._at_start if anew else None)
         self._opened = True
@@ -220,8 +220,8 @@ class Read:
         indices = self.source.indices
         if indices is not None and not indices.ordered:
             raise ValueError(
-                "in_order=False with workers hands out blocks in an order that cannot be repeated, so this loader cannot be "
-                "saved; use in_order=True"
+                "in_order=False with workers hands out blocks in an order that cannot be repeated, so this loader "
+                "cannot be saved; use in_order=True"
             )
         drawing = self.running and not self.exhausted  # then what was noted before it tells where generators stand
         return {

@@ -14,9 +14,9 @@ from filterloader.stages.stage import Stage
 class Refill(Stage):
     """From what is left of blocks to batches of ``batch_size``, none lost and none doubled.
 
-    A batch is the example that waits longest and those nearest to it in length, so nobody waits for ever and little is
-    padding. Where there are no tokens yet the bytes of the text are its length; those of unknown length leave in the order
-    they came.
+    A batch is the example that waits longest and those nearest to it in length, so nobody waits for ever and little
+    is padding. Where there are no tokens yet the bytes of the text are its length; those of unknown length leave in
+    the order they came.
 
     Args:
         source: gives what was decided on.

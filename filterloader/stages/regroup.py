@@ -7,7 +7,7 @@ from filterloader.stages.refill import Refill
 
 
 class Regroup(Refill):
-    """From blocks as they were read to batches of similar length: as ``Refill``, but of candidates that nobody was asked about."""
+    """From blocks as they were read to batches of similar length: as ``Refill``, before anything is decided."""
 
     def candidates_of(self, item: Candidates) -> tuple[Candidates, int]:
         return item, len(item)

@@ -1,4 +1,4 @@
-"""Score: runs the model without gradients on what was let through, and asks the policy what is worth a backward pass."""
+"""Score: runs the model without gradients on what was let through, and asks the policy what to train on."""
 
 from __future__ import annotations
 

@@ -10,10 +10,10 @@ from filterloader.data.candidates import Candidates, Decided
 class Stage:
     """What every step between the data set and a batch has in common.
 
-    A stage holds at most one item of its source (``taken``) and one of its own (``item``). It works on what it has taken and
-    replaces it by what became of it in one assignment; the stage behind it takes the item in one assignment, too. So an
-    interrupt finds every example in just one place, and the next call goes on from there. Any other error drops what
-    was being worked on: the pass goes on behind it, as that of a ``DataLoader`` does.
+    A stage holds at most one item of its source (``taken``) and one of its own (``item``). It works on what it has
+    taken and replaces it by what became of it in one assignment; the stage behind it takes the item in one
+    assignment, too. So an interrupt finds every example in just one place, and the next call goes on from there. Any
+    other error drops what was being worked on: the pass goes on behind it, as that of a ``DataLoader`` does.
 
     Args:
         source: the stage before this one.
@@ -27,7 +27,7 @@ class Stage:
         self.item: Any = None
 
     def next(self) -> Any:
-        """The item at hand, the same again until it is taken (``taken, source.item = source.item, None``); None at the end."""
+        """What is at hand, the same until it is taken (``taken, source.item = source.item, None``); None at the end."""
         if self.item is None:
             try:
                 self.make()
@@ -103,8 +103,8 @@ def check_stage(stage: Any, state: dict[str, Any]) -> None:
     """Raise ValueError where a state is that of another kind of stage."""
     if state["stage"] != type(stage).__name__:
         raise ValueError(
-            f"the saved state is of a chain with {state['stage']!r} where this one has {type(stage).__name__!r}; build the loader "
-            "with the same policy, granularity=, buffer_batches=, features= and score_fn="
+            f"the saved state is of a chain with {state['stage']!r} where this one has {type(stage).__name__!r}; build "
+            "the loader with the same policy, granularity=, buffer_batches=, features= and score_fn="
         )
 
 

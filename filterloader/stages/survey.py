@@ -19,25 +19,35 @@ _BATCHES = 8  # read at once where the model scores: enough to find batches of s
 
 
 class Survey:
-    """The whole data set in blocks of ``(candidates, scores)``, in data-set order: what ``policy.survey`` gets. Of a data set from
-    which a ``SubsetRandomSampler`` (any sampler with ``indices``) draws a part, that part.
+    """The whole data set in blocks of ``(candidates, scores)``, in data-set order: what ``policy.survey`` gets. Of a
+    data set from which a ``SubsetRandomSampler`` (any sampler with ``indices``) draws a part, that part.
 
-    Each iteration reads the rows anew; a survey that is not iterated costs nothing. Sampler, generators and random states of a
-    pass stay as they are. candidates: ``example_ids`` are the indices in the data set (``indexed``), ``bag`` is there where the
-    policy needs words. scores: what ``score_fn`` returned for these rows, on the CPU: a tensor ``[n, …]``, or a tuple, list or
-    dict of them; None where the policy has ``survey_scores = False``. The model sees batches of the loader's batch size, of
-    similar length; where they were padded to different widths, the narrower ones are filled up: whole numbers with -100,
-    others with 0.
+    Each iteration reads the rows anew; a survey that is not iterated costs nothing. Sampler, generators and random
+    states of a pass stay as they are. candidates: ``example_ids`` are the indices in the data set (``indexed``),
+    ``bag`` is there where the policy needs words. scores: what ``score_fn`` returned for these rows, on the CPU: a
+    tensor ``[n, …]``, or a tuple, list or dict of them; None where the policy has ``survey_scores = False``. The
+    model sees batches of the loader's batch size, of similar length; where they were padded to different widths, the
+    narrower ones are filled up: whole numbers with -100, others with 0.
 
-    ``score_fn`` runs without gradients and is called with the batch alone. Whether the model is in evaluation mode meanwhile
-    (no dropout), and on which device the batch belongs, is up to ``score_fn``.
+    ``score_fn`` runs without gradients and is called with the batch alone. Whether the model is in evaluation mode
+    meanwhile (no dropout), and on which device the batch belongs, is up to ``score_fn``.
 
     Attributes: ``examples``, how many there are; ``rows``, int64 ``[examples]``, their indices in the data set, rising;
     ``length``, of the data set.
     """
 
-    def __init__(self, policy: Any, source: Source, collate: Callable, *, features: Callable | None,
-                 finish: Callable[[Candidates], Candidates], score_fn: Callable | None, size: int | None, ledger: Ledger):  # fmt: skip
+    def __init__(
+        self,
+        policy: Any,
+        source: Source,
+        collate: Callable,
+        *,
+        features: Callable | None,
+        finish: Callable[[Candidates], Candidates],
+        score_fn: Callable | None,
+        size: int | None,
+        ledger: Ledger,
+    ):
         self.policy, self.ledger = policy, ledger
         self._source, self._collate, self._features = source, collate, features
         self._finish, self._score_fn, self._size = finish, score_fn, size or 32
@@ -59,7 +69,7 @@ class Survey:
         return self.length if _drawn_from(self._source) is None else len(self.rows)
 
     def before_pass(self) -> None:
-        """Let the policy look, if it wants to before the pass that begins now; its time is ``survey_s`` in the ledger."""
+        """Let the policy look, if it wants to before this pass; its time is ``survey_s`` in the ledger."""
         if not self.policy.surveys or not self.examples:
             return
         self.ledger.enter("survey")
@@ -100,13 +110,14 @@ def check(policy: Any, source: Source, *, features: Any, score_fn: Any) -> None:
     if surveys or policy.needs_index:
         if source.streaming:
             raise ValueError(
-                f"{name} needs examples by index, and an iterable data set has none; give it as rows by number (a list, a map-style "
-                f"Dataset, a datasets.Dataset), or choose a policy for streams: {fitting(streams=True)}"
+                f"{name} needs examples by index, and an iterable data set has none; give it as rows by number (a "
+                f"list, a map-style Dataset, a datasets.Dataset), or choose a policy "
+                f"for streams: {fitting(streams=True)}"
             )
         if source.reference.num_workers and not source.reference.in_order:
             raise ValueError(
-                f"{name} needs examples by index, and in_order=False with workers loses which is which; use in_order=True, or choose a "
-                f"policy that needs no index: {fitting(streams=True)}"
+                f"{name} needs examples by index, and in_order=False with workers loses which is which; use "
+                f"in_order=True, or choose a policy that needs no index: {fitting(streams=True)}"
             )
     if surveys:
         if not hasattr(source.reference.dataset, "__len__"):
@@ -116,7 +127,7 @@ def check(policy: Any, source: Source, *, features: Any, score_fn: Any) -> None:
     crossed = getattr(features, "label", False) in (None, True)  # None: wherever there is a label
     if policy.predicts_labels and crossed:
         raise ValueError(
-            f"{name} predicts the label from the words, and features={features!r} tells it the label; leave features= out"
+            f"{name} predicts the label from the words, and features={features!r} tells it; leave features= out"
         )
 
 
@@ -131,8 +142,8 @@ def _drawn_from(source: Source) -> Sized | None:
 def _no_score_fn(policy: Any) -> str:
     wanted = policy.survey_returns
     return (
-        f"{policy.name} looks over the whole data set with the model; give the loader score_fn=, a function of a batch that "
-        f"returns {wanted} (called without gradients; switching dropout off is up to it)"
+        f"{policy.name} looks over the whole data set with the model; give the loader score_fn=, a function of a batch "
+        f"that returns {wanted} (called without gradients; switching dropout off is up to it)"
     )
 
 
@@ -141,16 +152,14 @@ def _arrived(scores: Any, n: int) -> Any:
     if isinstance(scores, torch.Tensor):
         if scores.shape[:1] != (n,):
             raise ValueError(
-                f"score_fn must return one row for each of the {n} examples of its batch, got shape {list(scores.shape)}"
+                f"score_fn must return one row for each of the {n} examples of its batch, got {list(scores.shape)}"
             )
         return scores.detach().to("cpu")
     if isinstance(scores, Mapping) and scores:
         return {name: _arrived(part, n) for name, part in scores.items()}
     if isinstance(scores, (tuple, list)) and scores:
         return tuple(_arrived(part, n) for part in scores)
-    raise ValueError(
-        f"score_fn must return a tensor, or a tuple, list or dict of tensors, got {type(scores).__name__}: {scores!r:.60}"
-    )
+    raise ValueError(f"score_fn must return a tensor, or a tuple, list or dict of tensors, got {type(scores).__name__}")
 
 
 def _joined(parts: list, order: torch.Tensor) -> Any:

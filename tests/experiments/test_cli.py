@@ -214,7 +214,10 @@ BAD = {
     "option out of range": (["--option", "cutoff=3"], r"cutoff must be a number in \[0, 1\], got 3"),
     "option of another kind": (["--option", "warmup=half"], "warmup must be .*got 'half'"),
     "a number for a threshold that moves": (["--option", "threshold=0.3"], "must be a MovingAverageThreshold, got 0.3"),
-    "a predictor that is none": (["--option", "predictor=svm"], "predictor must be None, 'bernoulli' or .*got 'svm'"),
+    "a predictor that is none": (
+        ["--option", "predictor=svm"],
+        "predictor='svm' is no predictor; give None, 'bernoulli'",
+    ),
     "bad rate": (["--lr", "0"], "argument --lr: '0' is no learning rate; give a number between 0 and 1"),
     "rate that is no number": (["--lr", "fast"], "argument --lr: 'fast' is no learning rate"),
     "bad count": (["--limit", "0"], "argument --limit: '0' is no whole number of at least 1"),

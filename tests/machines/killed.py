@@ -1,8 +1,8 @@
 """Killed: a training loop that is killed in the midst of the library, and begun again from its last checkpoint.
 
-``python -m tests.machines.killed FOLDER KILLS SOURCE...`` trains once without being stopped, then once more while being
-killed ``KILLS`` times, for each source, and writes what came out to ``FOLDER/SOURCE.pt``. Each life is a process of its
-own, forked from one that has but imported and compiled everything, which would take it seconds.
+``python -m tests.machines.killed FOLDER KILLS SOURCE...`` trains once without being stopped, then once more while
+being killed ``KILLS`` times, for each source, and writes what came out to ``FOLDER/SOURCE.pt``. Each life is a process
+of its own, forked from one that has but imported and compiled everything, which would take it seconds.
 """
 
 import os
@@ -110,7 +110,7 @@ def import_and_compile(folder):
 
 
 def die_at(calls):
-    """Kill this process as the library is called for the n-th time: inside ``next``, ``report``, anything."""
+    """Kill this process as the library is called for the n-th time, inside ``next``, ``report`` or ``state_dict``."""
     left = calls
 
     def count(frame, event, argument):

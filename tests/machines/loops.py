@@ -19,7 +19,7 @@ class Script:
 
     - ``each``: right after each batch, by order; ``each, by batch``: the same, naming the batch.
     - ``some``: two of three batches, the third never.
-    - ``late``: every other batch waits until two more are out, so that reports come out of order; ``never``: none.
+    - ``late``: every other batch waits until two more are out, so that reports are out of order; ``never``: none.
     """
 
     passes: tuple = (None, None)
@@ -39,6 +39,7 @@ class Loop:
         self.trace, self.saved, self.complaints = [], {}, []
         self.number, self.taken, self.handed_out = -1, 0, 0
         self.inside, self.iterator, self.waiting = False, None, []
+        self.stops = 0
         self.looking = False  # whether states are compared, which takes time
 
     # -- steps ---------------------------------------------------------------------------------------------------------
@@ -104,7 +105,10 @@ class Loop:
     def stop(self, how):
         """Save, load by one of ``STOPS``, and note it where the state is not as it was."""
         where = f"{self.where}, {how!r}"
-        saved, random = self._state(), torch.get_rng_state()
+        saved, random = self.loader.state_dict(), torch.get_rng_state()
+        self.stops += 1
+        if self.stops % 2:  # the others show whether a state is a copy
+            saved = through_a_file(saved)
         if how == "rewind":
             self._scrap()
         if how.startswith("fresh"):
@@ -122,9 +126,6 @@ class Loop:
     @property
     def where(self):
         return f"after step {len(self.trace) - 1} ({self.trace[-1]['step'] if self.trace else 'nothing yet'})"
-
-    def _state(self):
-        return through_a_file(self.loader.state_dict())
 
     def _compare(self, saved, when):
         if not self.looking:
@@ -146,8 +147,8 @@ class Loop:
 def run(setup, script, stops=None, save_at=(), looking=False):
     """The loop of a script from its beginning to its end. stops: names of ``STOPS`` by the number of steps done before.
 
-    save_at: after how many steps to note the state as well. looking: whether to compare states when stopping. Returns
-    the ``Loop``.
+    save_at: after how many steps to note the state as well. looking: whether to compare states when
+    stopping. Returns the ``Loop``.
     """
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -157,7 +158,7 @@ def run(setup, script, stops=None, save_at=(), looking=False):
         while True:
             done = len(loop.trace)
             if done in save_at:
-                loop.saved[done] = loop._state()
+                loop.saved[done] = through_a_file(loop.loader.state_dict())
             for how in (stops or {}).get(done, ()):
                 loop.stop(how)
             if loop.over:

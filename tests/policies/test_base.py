@@ -10,7 +10,9 @@ from filterloader import POLICIES, FilteringDataLoader, Policy, StaticEL2N, Thre
 from filterloader.policies.base import complete, everything, may_gate_backward, words_of
 from tests.zoo import MAKE, block
 
-QUESTIONS = [name for name in vars(Policy) if not name.startswith("_") and name not in ("name", "example")]
+QUESTIONS = [
+    name for name in vars(Policy) if not name.startswith("_") and name not in ("name", "example", "example_settings")
+]
 
 
 class Duck:

@@ -28,6 +28,7 @@ class Toy(Stateful, Policy):
 
     gates_backward = False
     needs_words = False
+    example_settings: ClassVar = {"nth": 2}
     _settings = ("nth",)
     _remembers: ClassVar = {"_seen": scalar(int)}
 
@@ -38,10 +39,6 @@ class Toy(Stateful, Policy):
         places = self._seen + np.arange(len(candidates))
         self._seen += len(candidates)
         return (places % self.nth == 0).astype(np.float32)
-
-    @classmethod
-    def example(cls):
-        return cls(2)
 '''
 
 

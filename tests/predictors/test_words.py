@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 
+from filterloader import ThreeStage
 from filterloader.data import utf8
 from filterloader.data.candidates import Bag, Candidates, Ragged
 from filterloader.kernels import words
 from filterloader.predictors.features import FEATURES, TokenFeatures, WordFeatures, characters, features_of
 from tests import naive_words
+from tests.conftest import build
 
 CHARACTERS = "aZé09 _-'\n\0ß日々かーｶ한ก์́०ⅷ²\ufe0f\u200d\ufffd\uffff☺❤😀🇫𝐀𠀀\U000e0100\U0010ffff\U0001efff\U0001f000"
 CUTS = [
@@ -175,6 +177,34 @@ def test_names_stand_for_features():
         ):
             features_of(wrong, vocabulary=None)
     assert (TokenFeatures().reads, WordFeatures().reads) == ("tokens", "texts")
+
+
+@pytest.mark.parametrize(
+    "name, features",
+    [
+        ("auto", TokenFeatures()),
+        ("tokens", TokenFeatures(label=False)),
+        ("tokens*label", TokenFeatures(label=True)),
+        ("words", WordFeatures()),
+        ("words+bigrams*label", WordFeatures(label=True, bigrams=True)),
+    ],
+)
+def test_a_loader_takes_an_object_as_it_takes_its_name(tokenizer, name, features):
+    loaders = [build(tokenizer, ThreeStage(), n=10, features=given) for given in (name, features)]
+    assert repr(loaders[0].features) == repr(loaders[1].features)
+    assert eval(repr(loaders[0].features)).label == features.label
+    if features.reads == "tokens":
+        assert loaders[1].features.vocabulary == len(tokenizer) and features.vocabulary is None
+
+
+def test_options_of_features_are_named():
+    for kind in (TokenFeatures, WordFeatures):
+        with pytest.raises(TypeError, match="positional argument"):
+            kind(True)
+    with pytest.raises(ValueError, match="label must be True or False, got 'tokens'"):
+        TokenFeatures(label="tokens")
+    with pytest.raises(ValueError, match="vocabulary must be a whole number of at least 1, got 0"):
+        TokenFeatures(vocabulary=0)
 
 
 def test_repr_and_pickle():

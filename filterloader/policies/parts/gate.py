@@ -33,8 +33,7 @@ class Gate(Stateful):
             luck.
         margin (float): share of the guesses' loss, at least 0; .02 by default.
 
-    Source:
-        Ouyang et al. 2022, arXiv 2207.14386, Table 2 and equation 4, for ``alt``.
+    Source: Ouyang et al. 2022, arXiv 2207.14386, Table 2 and equation 4, for ``alt``.
     """
 
     _settings = ("window", "alt", "margin")

@@ -33,8 +33,7 @@ class MovingAverageThreshold(Stateful):
         >>> threshold.value
         4.0
 
-    Source:
-        Ouyang et al. 2022, arXiv 2207.14386, §3.1, equation 2.
+    Source: Ouyang et al. 2022, arXiv 2207.14386, §3.1, equation 2.
     """
 
     _settings = ("window", "unit", "include_current", "frozen")

@@ -32,8 +32,7 @@ class Warmup(Stateful):
             labels, settled below where it began or below what guessing by how frequent each label is costs in cross
             entropy: before that, losses say nothing of what is learnt.
 
-    Source:
-        Ouyang et al. 2022, arXiv 2207.14386, §3.1, stage 0 (N0 in Table 2).
+    Source: Ouyang et al. 2022, arXiv 2207.14386, §3.1, stage 0 (N0 in Table 2).
     """
 
     _settings = ("length",)
