@@ -10,7 +10,7 @@ from tests.machines.differences import difference, stop_clocks
 from tests.machines.loops import REPORTS, STOPS, Script, demand_same, run
 from tests.machines.setups import MAP_STYLE, POLICY_NAMES, SAMPLERS, SOURCES, Setup, policy_of
 
-FEW = int(os.environ.get("FILTERLOADER_EXAMPLES", 40))
+FEW = int(os.environ.get("FILTERLOADER_EXAMPLES", "40"))
 MANY = 20 * FEW
 QUICK = {
     "derandomize": True,

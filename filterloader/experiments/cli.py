@@ -19,8 +19,20 @@ from filterloader.experiments.names import look_for
 
 SMALL = {"lr": 1e-3, "max_length": 64, "warmup": 0.4}  # a model that starts from nothing first has to learn something
 PRETRAINED = {"lr": 5e-5, "max_length": 128}
-NAMES = ("train_all", "random", "fixed_threshold", "auto_threshold", "three_stage", "class_balanced", "autoassist",
-         "infobatch", "selective_backprop", "selection_via_proxy", "static_el2n", "dynamic_el2n")  # fmt: skip
+NAMES = (
+    "train_all",
+    "random",
+    "fixed_threshold",
+    "auto_threshold",
+    "three_stage",
+    "class_balanced",
+    "autoassist",
+    "infobatch",
+    "selective_backprop",
+    "selection_via_proxy",
+    "static_el2n",
+    "dynamic_el2n",
+)
 DEMO = {"per_library": 1200, "epochs": 2, "seeds": [0, 1], "warmup": 1.0}
 REQUIRED = {"keep": 0.3, "threshold": 0.3}  # for policies that have no default of it
 ABOUT = """
