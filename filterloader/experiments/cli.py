@@ -17,8 +17,12 @@ from typing import Any
 
 from filterloader.experiments.names import look_for
 
-SMALL = {"lr": 1e-3, "max_length": 64, "warmup": 0.4}  # a model that starts from nothing first has to learn something
-PRETRAINED = {"lr": 5e-5, "max_length": 128}
+SMALL: dict[str, Any] = {
+    "lr": 1e-3,
+    "max_length": 64,
+    "warmup": 0.4,
+}  # a model that starts from nothing first has to learn something
+PRETRAINED: dict[str, Any] = {"lr": 5e-5, "max_length": 128}
 NAMES = (
     "train_all",
     "random",
@@ -33,7 +37,7 @@ NAMES = (
     "static_el2n",
     "dynamic_el2n",
 )
-DEMO = {"per_library": 1200, "epochs": 2, "seeds": [0, 1], "warmup": 1.0}
+DEMO: dict[str, Any] = {"per_library": 1200, "epochs": 2, "seeds": [0, 1], "warmup": 1.0}
 REQUIRED = {"keep": 0.3, "threshold": 0.3}  # for policies that have no default of it
 ABOUT = """
 Train a text classifier three times: on everything (train_all), under a policy, and on a random share that costs as much

@@ -137,8 +137,8 @@ def _vocabulary(texts: list[str], size: int) -> dict[str, int]:
     ties between merges by number. Handing it all letters as special tokens fixes their numbers, and so the result.
     """
     tokenizer = _bert(models.WordPiece(unk_token="[UNK]"))
-    counts = Counter(chain.from_iterable(map(tokenizer.normalizer.normalize_str, texts)))
-    counts = {letter: count for letter, count in counts.items() if not letter.isspace()}
+    seen = Counter(chain.from_iterable(map(tokenizer.normalizer.normalize_str, texts)))
+    counts = {letter: count for letter, count in seen.items() if not letter.isspace()}
     letters = sorted(sorted(counts, key=lambda letter: (-counts[letter], letter))[: size // 4])
     if not letters:
         raise ValueError("texts has no words: give at least one text that is not blank")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -83,7 +83,7 @@ class SelectionViaProxy(Seeded):
     def stage(self) -> str:
         return "warm-up" if self.surveys else "filter"
 
-    def survey(self, blocks) -> None:
+    def survey(self, blocks: Any) -> None:
         words, labels = _everything_in(blocks)
         proxy = LinearProxy(
             words.n_features,
@@ -97,7 +97,7 @@ class SelectionViaProxy(Seeded):
             kept = selection.k_centres(proxy.transform(words), self.keep, self._rng)
         else:
             if self.score == "forgetting":
-                scores = proxy.forgetting
+                scores = np.asarray(proxy.forgetting)
             else:
                 scores = (entropy if self.score == "entropy" else least_confidence)(proxy.predict_proba(words))
             kept = selection.top_share(scores, self.keep, self._rng)
@@ -107,7 +107,7 @@ class SelectionViaProxy(Seeded):
         return self._selection.weights(candidates)
 
 
-def _everything_in(blocks) -> tuple[Bag, np.ndarray]:
+def _everything_in(blocks: Any) -> tuple[Bag, np.ndarray]:
     """All words and labels of the data set, in its order."""
     ids, lengths, labels = [], [], []
     for candidates, _ in blocks:
