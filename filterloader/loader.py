@@ -222,7 +222,7 @@ class FilteringDataLoader:
 
     def _begin_pass(self) -> None:
         """End the pass before, where its last batch is out, or forget what is left of it; then begin the next one."""
-        if self._read.running and self._chain.over:
+        if self._read.running and self._chain.ends():
             self._end_pass()
         self.hook.begin_pass(broken_off=self._read.running)
         self._consumed_before = self.consumed
@@ -277,7 +277,7 @@ class FilteringDataLoader:
         if not self._read.running:
             self.position.progress = float(self.position.epoch > 0)
         elif self._chain.over:
-            in_pass, self.position.progress = max(in_pass, total or 0), 1.0
+            in_pass, self.position.progress = self._read.place.rows, 1.0
         else:
             self.position.progress = min(in_pass / total, 1.0) if total else 0.0
         self.position.consumed = self._consumed_before + in_pass
@@ -309,8 +309,8 @@ class FilteringDataLoader:
             )
         self.hook.settle()
         self._source.finish(self._read.place.rows)
+        self._consumed_before += self._read.place.rows
         self._chain.clear()
-        self._consumed_before += self._source.total
         self.position.epoch += 1
         self._move()
         self._policy.end_pass()

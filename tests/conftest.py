@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import sys
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -125,6 +126,14 @@ class Clock:
 
     def turn(self, seconds):
         self.now += seconds
+
+
+@pytest.fixture(autouse=True)
+def no_accelerator():
+    """accelerate remembers for the whole process that it is in use, and loaders would say that they are not known to it."""
+    yield
+    if "accelerate.state" in sys.modules:
+        sys.modules["accelerate.state"].AcceleratorState._reset_state(True)
 
 
 @pytest.fixture

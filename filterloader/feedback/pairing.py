@@ -18,8 +18,16 @@ _STEADY = 4  # reports after which the look-ahead seen so far is believed
 _REMEMBERED = 1024  # batches that may wait for their report; beyond it the oldest is given up
 
 
+@dataclass(eq=False, slots=True, kw_only=True)
+class Learnt:
+    """What became of a report so far. weights: the policy's answer; counted: whether the ledger knows."""
+
+    weights: Any = None
+    counted: bool = False
+
+
 @dataclass(eq=False, slots=True)
-class Waiting:
+class Waiting(Learnt):
     """A batch that was handed out and not reported yet."""
 
     batch_id: int

@@ -12,7 +12,7 @@ import torch
 from filterloader.data.candidates import Candidates
 from filterloader.data.position import Position
 from filterloader.feedback.ledger import Ledger
-from filterloader.feedback.pairing import Pairing, Waiting, compact_state
+from filterloader.feedback.pairing import Learnt, Pairing, Waiting, compact_state
 from filterloader.feedback.warn import warn
 from filterloader.kernels.weights import count_kept
 
@@ -140,8 +140,9 @@ class LossHook:
         values = losses.detach().to("cpu", torch.float32).numpy()
         check_sign(values)
         self.settle()
+        weights = self._decide(candidates, values, pair.waiting)
         self.ledger.count(unreported=self.pairing.settle(pair))
-        return _mean(losses, self._decide(candidates, values))
+        return _mean(losses, weights)
 
     def settle(self, in_flight: int = 0) -> None:
         """Learn from losses that are on their way from a GPU, in the order of the reports; it depends on no clock.
@@ -150,15 +151,17 @@ class LossHook:
             in_flight: how many may go on being on their way; default 0, none.
         """
         while len(self._arriving) > in_flight:
-            arriving = self._arriving.popleft()
-            self._decide(arriving.candidates, arriving.arrived(), gating=False)
+            arriving = self._arriving[0]
+            self._decide(arriving.candidates, arriving.arrived(), Learnt(), gating=False)
+            self._arriving.popleft()
 
     # -- deciding ------------------------------------------------------------------------------------------------------
 
-    def _decide(self, candidates: Candidates, values: np.ndarray, *, gating: bool = True) -> np.ndarray:
+    def _decide(self, candidates: Candidates, values: np.ndarray, learnt: Learnt, *, gating: bool = True) -> np.ndarray:
         """Weights float32 ``[losses]``: the policy's word on what it has not judged yet, 0 where a loss is not finite.
 
-        Without ``gating`` that word does not count: the loss went back before its values were known.
+        The policy is asked once, also where an interrupt came after it was asked and the report is repeated. Without
+        ``gating`` its word does not count: the loss went back before its values were known.
         """
         known = np.isfinite(values)
         if not known.all():
@@ -172,14 +175,20 @@ class LossHook:
         if ask.size:
             subset = candidates if ask.size == len(candidates) else candidates.take(ask)
             start = perf_counter()
-            judged = checked(self.policy.judge(subset, np.maximum(losses[ask], 0)), ask.size, self.policy, "judge")
-            weights[ask] *= judged if gating else 1
+            if learnt.weights is None:
+                learnt.weights = self.policy.judge(subset, np.maximum(losses[ask], 0))
+            weights[ask] *= checked(learnt.weights, ask.size, self.policy, "judge") if gating else 1
             self.ledger.spent("predictor_s", perf_counter() - start)
-        self.ledger.judged(candidates, weights, float(losses[finite].mean()) if finite.any() else None)
+        if not learnt.counted:
+            learnt.counted = True
+            self._count(candidates, weights, float(losses[finite].mean()) if finite.any() else None)
+        return self._for_each_loss(weights, values.shape, known)
+
+    def _count(self, candidates: Candidates, weights: np.ndarray, loss: float | None) -> None:
+        self.ledger.judged(candidates, weights, loss)
         stage, consumed = self.policy.stage, self.position.consumed
         self.ledger.stage(stage, consumed)
         self.ledger.report(consumed, self.position.epoch, stage, self.policy.loss_threshold)
-        return self._for_each_loss(weights, values.shape, known)
 
     def _for_each_loss(self, weights: np.ndarray, shape: tuple, known: Any) -> np.ndarray:
         """Weights of candidates as weights of the losses reported, float32 ``[losses]``."""

@@ -214,6 +214,16 @@ class Read:
         known = source.total is not None and not source.streaming and not source.total_is_given
         return self.item is None and (self.exhausted or (known and self.place.rows >= source.total))
 
+    def ends(self) -> bool:
+        """The same, told by reading on where the stream may be at its end: a sampler may shuffle once more there."""
+        total = self.source.total
+        if not self.exhausted and (total is None or self.source.streaming or self.place.rows >= total):
+            try:
+                self.next()
+            except Exception:
+                return False  # the pass is broken off, and what it would have raised with it
+        return self.exhausted and self.item is None
+
     # -- state ---------------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:

@@ -68,6 +68,10 @@ class Stage:
         """Whether nothing will come any more, as far as that is known without reading on."""
         return self.source.over and not self.waiting
 
+    def ends(self) -> bool:
+        """Whether nothing will come any more, told by reading on where it is not known."""
+        return self.source.ends() and self.over
+
     def clear(self) -> None:
         """Forget what is held, here and in all stages before."""
         self.taken = self.item = None

@@ -127,7 +127,8 @@ def check(policy: Any, source: Source, *, features: Any, score_fn: Any) -> None:
     crossed = getattr(features, "label", False) in (None, True)  # None: wherever there is a label
     if policy.predicts_labels and crossed:
         raise ValueError(
-            f"{name} predicts the label from the words, and features={features!r} tells it; leave features= out"
+            f"{name} predicts the label from the words, and features={features!r} tells it "
+            "the label; leave features= out"
         )
 
 
@@ -152,7 +153,8 @@ def _arrived(scores: Any, n: int) -> Any:
     if isinstance(scores, torch.Tensor):
         if scores.shape[:1] != (n,):
             raise ValueError(
-                f"score_fn must return one row for each of the {n} examples of its batch, got {list(scores.shape)}"
+                f"score_fn must return one row for each of the {n} examples of its batch, got shape "
+                f"{list(scores.shape)}"
             )
         return scores.detach().to("cpu")
     if isinstance(scores, Mapping) and scores:
