@@ -130,7 +130,7 @@ class Clock:
 
 @pytest.fixture(autouse=True)
 def no_accelerator():
-    """accelerate remembers for the whole process that it is in use, and loaders would say that they are not known to it."""
+    """accelerate remembers for the whole process that it is in use, and loaders say that they are unknown to it."""
     yield
     if "accelerate.state" in sys.modules:
         sys.modules["accelerate.state"].AcceleratorState._reset_state(True)

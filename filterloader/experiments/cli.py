@@ -168,7 +168,7 @@ def _train(given: argparse.Namespace) -> int:
 
 def _keep(out: Path, name: str, found) -> None:
     """Write what was found beside the ledgers."""
-    from filterloader.feedback.ledger import finite
+    from filterloader.feedback.log import finite
 
     results = finite({"task": name, "rows": found.rows(), "untrained_accuracy": found.untrained})
     _write(out / "results.json", json.dumps(results, indent=1) + "\n")

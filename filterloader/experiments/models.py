@@ -112,7 +112,7 @@ def pretrained(
             tokenizer = AutoTokenizer.from_pretrained(name)
             model = AutoModelForSequenceClassification.from_pretrained(name, ignore_mismatched_sizes=True, **labels)
     except Exception as error:  # OSError, ValueError, KeyError, safetensors' own: all mean "no model there"
-        offline = transformers.utils.hub.is_offline_mode() and isinstance(error, OSError) and not Path(name).exists()
+        offline = transformers.utils.is_offline_mode() and isinstance(error, OSError) and not Path(name).exists()
         why = "offline, and not in the hub's cache" if offline else cause(error)
         raise ValueError(f"no pretrained classifier at {str(name)!r}: {MODEL} ({why})") from error
     tokenizer.model_max_length = min(tokenizer.model_max_length, max_length)
@@ -163,7 +163,7 @@ def _labels(classes: int | Sequence[str]) -> dict:
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         yield
 
 

@@ -12,7 +12,7 @@ from filterloader.data.candidates import Candidates
 from filterloader.data.position import Position
 from filterloader.feedback import cost
 from filterloader.feedback.clock import Clock, duration
-from filterloader.feedback.log import Log, finite  # noqa: F401 (finite: the command line asks for it here)
+from filterloader.feedback.log import Log
 from filterloader.feedback.warn import warn
 from filterloader.policies.base import with_defaults
 
