@@ -112,7 +112,8 @@ def pretrained(
             tokenizer = AutoTokenizer.from_pretrained(name)
             model = AutoModelForSequenceClassification.from_pretrained(name, ignore_mismatched_sizes=True, **labels)
     except Exception as error:  # OSError, ValueError, KeyError, safetensors' own: all mean "no model there"
-        offline = transformers.utils.is_offline_mode() and isinstance(error, OSError) and not Path(name).exists()
+        hub: Any = transformers.utils.hub
+        offline = hub.is_offline_mode() and isinstance(error, OSError) and not Path(name).exists()
         why = "offline, and not in the hub's cache" if offline else cause(error)
         raise ValueError(f"no pretrained classifier at {str(name)!r}: {MODEL} ({why})") from error
     tokenizer.model_max_length = min(tokenizer.model_max_length, max_length)
