@@ -71,7 +71,7 @@ def test_every_public_name_is_there_and_listed():
 
 def test_editors_are_told_the_same_names_from_the_same_rooms():
     tree = ast.parse(Path(filterloader.__file__).read_text())
-    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    block = next(node for node in tree.body if isinstance(node, ast.If))
     told = {}
     for line in block.body:
         room = line.module.partition(".")[2]

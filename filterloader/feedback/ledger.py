@@ -82,7 +82,7 @@ class Ledger:
 
     # -- counts --------------------------------------------------------------------------------------------------------
 
-    def screened(self, candidates: Candidates, keep: np.ndarray) -> None:
+    def screened(self, candidates: Candidates, keep: np.ndarray | None) -> None:
         """A block of candidates was decided on before its forward pass; keep: bool ``[n]``, None where all go on."""
         n = kept = len(candidates)
         self.count(seen=n * candidates.merged, tokens_seen=_all_tokens(candidates))
