@@ -45,7 +45,7 @@ def _policies() -> dict[str, Any]:
     }
 
 
-def __getattr__(name: str) -> Any:
+def _look_up(name: str) -> Any:
     if name == "__all__":  # what ``from filterloader import *`` takes
         return sorted(public for names in _ROOMS.values() for public in (_policies() if names is None else names))
     for room, names in _ROOMS.items():
@@ -58,4 +58,8 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), "__all__", *__getattr__("__all__")})
+    return sorted({*globals(), "__all__", *_look_up("__all__")})
+
+
+if not TYPE_CHECKING:  # a checker knows the names above, and takes any other for a mistake
+    __getattr__ = _look_up

@@ -1,4 +1,4 @@
-"""Shared pieces: a tiny tokenizer, sentences with easy and hard words, losses that follow the words, and what stands in for a clock, a stream, a run."""
+"""Shared pieces: a tiny tokenizer, sentences with easy and hard words, losses that follow the words, stand-ins."""
 
 import io
 import json
@@ -59,7 +59,7 @@ def everywhere(policies):
 
 
 def losses_of(batch, floor=0.05, top=2.0):
-    """One loss an example, high where the words are hard: what a half-trained model would report. A pure function of the batch."""
+    """One loss an example, high where the words are hard, as of a half-trained model: a pure function of the batch."""
     hard = (batch["input_ids"] >= 4 + len(EASY)).any(dim=1)
     jitter = (batch["input_ids"].sum(dim=1) % 7).float() * 0.01
     return torch.where(hard, top, floor) + jitter
@@ -130,7 +130,7 @@ class Clock:
 
 @pytest.fixture(autouse=True)
 def no_accelerator():
-    """accelerate remembers for the whole process that it is in use, and loaders would say that they are not known to it."""
+    """accelerate remembers for the whole process that it is in use, and loaders say that they are unknown to it."""
     yield
     if "accelerate.state" in sys.modules:
         sys.modules["accelerate.state"].AcceleratorState._reset_state(True)

@@ -1,6 +1,7 @@
 """Slow readable NumPy twins of the compiled kernels, one section a kernel file."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 
@@ -105,7 +106,7 @@ class NaiveBayes:
     def raw(self, x):
         prior = log_prior(self.rows, self.fit_prior)
         if self.bernoulli:
-            nothing = [absence(words, rows, self.alpha) for words, rows in zip(self.words, self.rows)]
+            nothing = [absence(words, rows, self.alpha) for words, rows in zip(self.words, self.rows, strict=True)]
             return prior + nothing[1] - nothing[0] + bernoulli_row(self.words, self.rows, self.alpha, x)
         return prior + multinomial_row(self.words, self.alpha, x) - x.sum() * length_odds(self.words, self.alpha)
 
@@ -172,7 +173,7 @@ def embeddings(ids, words, pairs):
     """The rows of the tables that a row of words means, as views."""
     own = [(words, i) for i in ids.tolist()]
     if len(pairs):
-        own += [(pairs, (a * 116_003_821 + b) % len(pairs)) for a, b in zip(ids[:-1].tolist(), ids[1:].tolist())]
+        own += [(pairs, (a * 116_003_821 + b) % len(pairs)) for a, b in pairwise(ids.tolist())]
     return own
 
 
@@ -185,7 +186,7 @@ def embed(ids, offsets, words, pairs):
 def learn(ids, offsets, classes, order, words, pairs, heads, rates):
     """Gradient descent on the cross entropy of softmax(heads @ mean), one row a step."""
     right = np.zeros(len(order), bool)
-    for rate, row in zip(np.linspace(*rates, len(order), endpoint=False), order):
+    for rate, row in zip(np.linspace(*rates, len(order), endpoint=False), order, strict=True):
         own = embeddings(ids[offsets[row] : offsets[row + 1]], words, pairs)
         mean = np.mean([t[i] for t, i in own], axis=0, dtype=np.float64) if own else np.zeros(words.shape[1])
         odds = heads.astype(np.float64) @ mean

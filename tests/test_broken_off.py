@@ -1,4 +1,4 @@
-"""Passes that are broken off, interrupted, shared out or drawn with a shared generator: what a plain DataLoader would do."""
+"""Passes that are broken off, interrupted, shared out or drawn with a shared generator, as a DataLoader does."""
 
 import copy
 import multiprocessing
@@ -60,7 +60,7 @@ def test_a_stream_split_among_ranks_gives_each_its_own_rows(world):
 def test_a_loop_that_breaks_off_keeps_no_workers():
     loader = FilteringDataLoader(made(500), 8, num_workers=1, policy=TrainAll())
     before = len(multiprocessing.active_children())
-    for batch in loader:
+    for _ in loader:
         break
     assert len(multiprocessing.active_children()) == before
     state = loader.state_dict()

@@ -1,4 +1,4 @@
-"""Interrupts and errors while the policy decides, the model scores or a batch is put together: nothing is lost, and nothing comes twice."""
+"""Interrupts and errors while the policy decides, the model scores or a batch is made: nothing is lost or doubled."""
 
 from collections import Counter
 
@@ -146,7 +146,7 @@ def test_a_batch_that_was_made_as_it_was_read_is_part_of_the_state(collate):
     iterator, seen = iter(first), []
     with pytest.raises(KeyboardInterrupt):
         for batch in iterator:
-            seen.append({name: part.tolist() for name, part in batch.items()})
+            seen.append({name: part.tolist() for name, part in batch.items()})  # noqa: PERF401 (it is broken off)
     second = make(trip=False)
     second.load_state_dict(through_a_file(first.state_dict()))
     assert seen + [{name: part.tolist() for name, part in batch.items()} for batch in second] == ref
@@ -182,7 +182,7 @@ def test_a_state_of_a_loader_that_batches_otherwise_is_refused(left, right):
 
     first, second = make(left), make(right)
     next(iter(first))
-    with pytest.raises(ValueError, match="batch_size|of a chain with"):
+    with pytest.raises(ValueError, match=r"batch_size|of a chain with"):
         second.load_state_dict(first.state_dict())
     assert [ids(batch) for batch in second] == [ids(batch) for batch in make(right)]
 
@@ -190,7 +190,7 @@ def test_a_state_of_a_loader_that_batches_otherwise_is_refused(left, right):
 def test_the_batch_size_of_plain_training_is_checked_too():
     first = FilteringDataLoader(ROWS, 16, policy=TrainAll())
     next(iter(first))
-    with pytest.raises(ValueError, match="block_size.*16.*8"):
+    with pytest.raises(ValueError, match=r"block_size.*16.*8"):
         FilteringDataLoader(ROWS, 8, policy=TrainAll()).load_state_dict(first.state_dict())
 
 
@@ -200,5 +200,5 @@ def test_the_number_of_batches_of_a_listed_batch_sampler_is_checked():
         for n in (16, 8)
     )
     next(iter(first))
-    with pytest.raises(ValueError, match="batches in the batch_sampler.*10.*20"):
+    with pytest.raises(ValueError, match=r"batches in the batch_sampler.*10.*20"):
         second.load_state_dict(first.state_dict())

@@ -411,7 +411,7 @@ def test_rows_that_do_not_fit(tokenizer, rows, arguments, message):
 
 
 def test_words_asked_of_rows_without_text():
-    with pytest.raises(ValueError, match="reads the words.*AutoThreshold"):
+    with pytest.raises(ValueError, match=r"reads the words.*AutoThreshold"):
         list(FilteringDataLoader([torch.ones(2)], policy=ThreeStage()))
 
 
@@ -421,7 +421,7 @@ def test_a_tokenizer_without_padding(tokenizer):
     bare = copy.deepcopy(tokenizer)
     bare.pad_token = None
     assert len(list(FilteringDataLoader(sentences(2), tokenizer=bare))) == 2
-    with pytest.raises(ValueError, match="no padding token.*batch_size=1"):
+    with pytest.raises(ValueError, match=r"no padding token.*batch_size=1"):
         next(iter(FilteringDataLoader(sentences(8), 8, tokenizer=bare)))
 
 
@@ -438,7 +438,7 @@ def test_a_strange_policy_answer_is_named(tokenizer):
         def screen(self, candidates):
             return np.array([-1.0] * len(candidates))
 
-    with pytest.raises(ValueError, match="Odd.screen must return one finite weight"):
+    with pytest.raises(ValueError, match=r"Odd.screen must return one finite weight"):
         list(FilteringDataLoader(sentences(4), tokenizer=tokenizer, policy=Odd()))
 
 

@@ -193,11 +193,11 @@ def test_a_refused_state_changes_nothing(tokenizer):
         {**state, "chain": {**state["chain"], "source": {**state["chain"]["source"], "batch_size": 3}}},
     ):
         other = build(tokenizer, "three_stage", "list")
-        with pytest.raises(ValueError, match="not complete|batch_size=3"):
+        with pytest.raises(ValueError, match=r"not complete|batch_size=3"):
             other.load_state_dict(broken)
         same(train(ref, 5), train(other, 5))
         ref = build(tokenizer, "three_stage", "list")
-    with pytest.raises(ValueError, match="data set length=1500.*=10"):
+    with pytest.raises(ValueError, match=r"data set length=1500.*=10"):
         FilteringDataLoader(sentences(10), tokenizer=tokenizer, batch_size=16, shuffle=True, seed=5).load_state_dict(
             state
         )
@@ -260,7 +260,7 @@ def test_a_state_of_something_else_is_refused(tokenizer, change, message):
 def test_a_stream_read_by_another_number_of_workers_is_refused(tokenizer):
     first = build(tokenizer, "random", "stream", num_workers=2)
     train(first, 2)
-    with pytest.raises(ValueError, match="num_workers.*=2.*=0"):
+    with pytest.raises(ValueError, match=r"num_workers.*=2.*=0"):
         build(tokenizer, "random", "stream").load_state_dict(first.state_dict())
 
 

@@ -10,7 +10,7 @@ from tests.machines.differences import difference, stop_clocks
 from tests.machines.loops import REPORTS, STOPS, Script, demand_same, run
 from tests.machines.setups import MAP_STYLE, POLICY_NAMES, SAMPLERS, SOURCES, Setup, policy_of
 
-FEW = int(os.environ.get("FILTERLOADER_EXAMPLES", 40))
+FEW = int(os.environ.get("FILTERLOADER_EXAMPLES", "40"))
 MANY = 20 * FEW
 QUICK = {
     "derandomize": True,
@@ -29,7 +29,7 @@ def still_clocks(monkeypatch, tokenizer):
 
 def here_and_there(*how):
     """Stops in the first, the second and the third block that is read, at the ends of passes and in the next one."""
-    return {place: how for place in (0, 1, 2, 3, 4, 5, 10, 11, 15, 16, 20, 21, 22, 30, 31)}
+    return dict.fromkeys((0, 1, 2, 3, 4, 5, 10, 11, 15, 16, 20, 21, 22, 30, 31), how)
 
 
 def places(policy):

@@ -32,12 +32,8 @@ def loaded(code):
 
 
 def test_importing_the_package_or_its_command_line_loads_nothing_heavy():
-    assert (
-        loaded(
-            "import filterloader, filterloader.experiments.cli, filterloader.experiments.names, filterloader.experiments.tables"
-        )
-        == set()
-    )
+    rooms = ("cli", "names", "tables")
+    assert loaded(f"import filterloader, {', '.join(f'filterloader.experiments.{room}' for room in rooms)}") == set()
 
 
 def test_the_loader_needs_no_library_but_those_it_works_with():
@@ -75,7 +71,7 @@ def test_every_public_name_is_there_and_listed():
 
 def test_editors_are_told_the_same_names_from_the_same_rooms():
     tree = ast.parse(Path(filterloader.__file__).read_text())
-    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    block = next(node for node in tree.body if isinstance(node, ast.If))
     told = {}
     for line in block.body:
         room = line.module.partition(".")[2]

@@ -191,16 +191,15 @@ def test_dropping_nearly_everything_is_said_once(tokenizer):
 )
 def test_the_kernels_mean_the_same_without_the_jit(file):
     root = Path(__file__).parent.parent
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", str(root / "tests" / file)],
-        env={**os.environ, "NUMBA_DISABLE_JIT": "1"}, cwd=root, capture_output=True, text=True,
-    )  # fmt: skip
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    run = subprocess.run([*command, f"tests/{file}"], env=environment, cwd=root, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout[-3000:]
 
 
 @pytest.mark.parametrize("policy", [TrainAll, lambda: ThreeStage(warmup=20), lambda: Random(0.5)])
 def test_a_loader_that_is_dropped_in_mid_pass_is_gone_at_once_and_its_workers_with_it(tokenizer, policy):
-    """In a circle of references it would wait for the garbage collector, which closes the queues of the workers before they are told to stop."""
+    """In a circle of references it would wait for the garbage collector, which closes the queues of workers first."""
     loader = FilteringDataLoader(sentences(300), tokenizer=tokenizer, batch_size=8, policy=policy(), num_workers=1)
     iterator = iter(loader)
     for _ in range(3):

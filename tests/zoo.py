@@ -88,7 +88,8 @@ GRANULARITIES = ("example", "batch")
 def block(i, n=16, *, granularity="example", total=4000, words=True, hard=None, seed=0):
     """``(candidates, losses)`` number ``i`` of a stream: words of the upper half of the vocabulary mean a high loss.
 
-    Half of the rows have them, or half of the blocks, where a block is one candidate. Every ``PASS`` blocks the indices return.
+    Half of the rows have them, or half of the blocks, where a block is one candidate.
+    Every ``PASS`` blocks the indices return.
     """
     rng = np.random.default_rng([seed, i])
     if hard is None:

@@ -102,8 +102,10 @@ def overview(planned: Sequence[Cell], store: Store, setups: Mapping[str, str], s
         own = [cell for cell in planned if (cell.dataset, cell.seed) == (dataset, seed)]
         todo = [cell.name.removeprefix(f"{dataset} ").removesuffix(f" seed {seed}") for cell in own if id(cell) in left]
         wall = sum(store.get(cell.key(setups[dataset]))["wall_s"] for cell in own if id(cell) not in left)
-        lines.append(f"{dataset} seed {seed}: {len(own) - len(todo)} of {len(own)} done ({wall:.0f} s of training)"
-                     + (f"; missing: {', '.join(todo)}" if todo else ""))  # fmt: skip
+        lines.append(
+            f"{dataset} seed {seed}: {len(own) - len(todo)} of {len(own)} done ({wall:.0f} s of training)"
+            + (f"; missing: {', '.join(todo)}" if todo else "")
+        )
     others = len(store.cells) - (len(planned) - len(left))
     if others:
         lines.append(f"{others} more cells in {store.path} belong to other data sets, rows, seeds, sizes or settings")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from filterloader.feedback.ledger import finite
+from filterloader.feedback.log import finite
 
 try:
     import fcntl

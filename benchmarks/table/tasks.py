@@ -89,7 +89,12 @@ def load(name: str, size: Size, folder: Path | None) -> Task:
     tested = np.random.default_rng(1).permutation(len(found.test))[: size.test]
     rows = found.train.to_list()
     return Task(
-        name=name, size=size, train=[rows[i] for i in trained], tune=[rows[i] for i in order[:tune]],
-        test=[found.test[int(i)] for i in sorted(tested)], text=found.text if len(found.text) > 1 else found.text[0],
-        label=found.label, classes=found.classes,
-    )  # fmt: skip
+        name=name,
+        size=size,
+        train=[rows[i] for i in trained],
+        tune=[rows[i] for i in order[:tune]],
+        test=[found.test[int(i)] for i in sorted(tested)],
+        text=found.text if len(found.text) > 1 else found.text[0],
+        label=found.label,
+        classes=found.classes,
+    )

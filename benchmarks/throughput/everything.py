@@ -38,8 +38,14 @@ class InCollate:
 
 def arguments(batch: int, workers: int, *, pin: bool = False) -> dict:
     """What both loaders are given; workers live on from pass to pass."""
-    return {"batch_size": batch, "shuffle": True, "generator": torch.Generator().manual_seed(0), "num_workers": workers,
-            "persistent_workers": workers > 0, "pin_memory": pin}  # fmt: skip
+    return {
+        "batch_size": batch,
+        "shuffle": True,
+        "generator": torch.Generator().manual_seed(0),
+        "num_workers": workers,
+        "persistent_workers": workers > 0,
+        "pin_memory": pin,
+    }
 
 
 def drain(batches: Iterable) -> int:
@@ -65,8 +71,16 @@ def tokenized(corpus: Corpus, *, batch: int, workers: int, repeats: int, pin: bo
     times = interleaved({"ours": lambda: drain(ours), COLLATOR: lambda: drain(theirs)}, repeats)
     checked = same_batches(ours, theirs)
     figures = times_faster(times, "ours", {COLLATOR: 30})
-    yield record("TrainAll, tokenized", corpus, batch=batch, workers=workers, unit="rows/s",
-                 rate=rates(times, len(corpus)), figures=figures, checked=checked)  # fmt: skip
+    yield record(
+        "TrainAll, tokenized",
+        corpus,
+        batch=batch,
+        workers=workers,
+        unit="rows/s",
+        rate=rates(times, len(corpus)),
+        figures=figures,
+        checked=checked,
+    )
 
 
 def raw(corpus: Corpus, *, batch: int, workers: int, repeats: int, pin: bool = False) -> Iterator[dict]:
@@ -88,8 +102,16 @@ def raw(corpus: Corpus, *, batch: int, workers: int, repeats: int, pin: bool = F
     figures["time over the tokenizer's in one call"] = figure(
         [a / b for a, b in zip(times["ours"], times[BULK], strict=True)], most=1.2
     )
-    yield record("TrainAll, raw text", corpus, batch=batch, workers=workers, unit="rows/s",
-                 rate=rates(times, len(corpus)), figures=figures, checked=checked)  # fmt: skip
+    yield record(
+        "TrainAll, raw text",
+        corpus,
+        batch=batch,
+        workers=workers,
+        unit="rows/s",
+        rate=rates(times, len(corpus)),
+        figures=figures,
+        checked=checked,
+    )
 
 
 def bulk_tokenizer(tokenizer: Any) -> Tokenizer:

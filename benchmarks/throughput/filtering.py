@@ -111,9 +111,16 @@ def kept_words(corpus: Corpus, *, batch: int, repeats: int, pin: bool = False) -
     counts = ours.ledger.scalars()
     tokens = 1 - counts["tokens_screened_out"] / counts["tokens_seen"]
     shares = {"kept": round(kept / len(corpus), 4), "words kept": round(tokens, 4)}
-    yield record("filter stage, words, raw text", corpus, batch=batch, **shares, unit="survivors/s",
-                 rate=rates(times, kept), figures=times_faster(times, "ours", {FIRST: 4}),
-                 checked=f"the same decisions, and the same {kept} survivors as tokens")  # fmt: skip
+    yield record(
+        "filter stage, words, raw text",
+        corpus,
+        batch=batch,
+        **shares,
+        unit="survivors/s",
+        rate=rates(times, kept),
+        figures=times_faster(times, "ours", {FIRST: 4}),
+        checked=f"the same decisions, and the same {kept} survivors as tokens",
+    )
 
 
 def same_survivors(policy: Band, ours: FilteringDataLoader, first: FilteringDataLoader) -> int:

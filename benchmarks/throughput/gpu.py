@@ -84,9 +84,17 @@ def fed(corpus: Corpus, model: str | None, *, batch: int, repeats: int) -> Itera
             "waits a step": figure([sum(waits.values()) / PROFILED]),
         }
         rate = {"ours" if name.startswith("ours") else name: figure([1 / t for t in a_step])}
-        yield record(f"GPU training in bf16, {name}", corpus, batch=batch, workers=2 if "2 workers" in name else 0,
-                     unit="steps/s", rate=rate, figures=figures, checked=f"tokenized: {checked}",
-                     waits={kind: count / PROFILED for kind, count in waits.items()})  # fmt: skip
+        yield record(
+            f"GPU training in bf16, {name}",
+            corpus,
+            batch=batch,
+            workers=2 if "2 workers" in name else 0,
+            unit="steps/s",
+            rate=rate,
+            figures=figures,
+            checked=f"tokenized: {checked}",
+            waits={kind: count / PROFILED for kind, count in waits.items()},
+        )
 
 
 def train(net: Any, optimizer: Any, batches: Iterator, hook: Any, steps: int) -> None:

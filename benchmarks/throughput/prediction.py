@@ -21,7 +21,12 @@ def predicted(corpus: Corpus, *, batch: int, repeats: int) -> Iterator[dict]:
     ):
         times = line["us a repeat"]
         rivals = {name: own for name, own in times.items() if name not in _OTHERS}
-        yield record(f"predictor, {line['model']}, {line['op']}", corpus, batch=batch, unit="us/batch",
-                     rate={name: figure(own) for name, own in times.items()},
-                     figures=times_faster(rivals, "ours", AIMS),
-                     checked="scores equal scikit-learn's after the same updates")  # fmt: skip
+        yield record(
+            f"predictor, {line['model']}, {line['op']}",
+            corpus,
+            batch=batch,
+            unit="us/batch",
+            rate={name: figure(own) for name, own in times.items()},
+            figures=times_faster(rivals, "ours", AIMS),
+            checked="scores equal scikit-learn's after the same updates",
+        )

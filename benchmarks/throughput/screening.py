@@ -62,6 +62,12 @@ def screened(corpus: Corpus, *, repeats: int) -> Iterator[dict]:
                 name: figure([amount * rounds / t for t in times["ours"]], least=aims.get(name))
                 for name, amount in amounts.items()
             }
-            yield record(f"screening alone, {kind}", corpus, batch=call, unit="rows/s", figures=figures,
-                         rate=rates(times, len(corpus) * rounds),
-                         checked="scores equal those of the same texts as Python strings")  # fmt: skip
+            yield record(
+                f"screening alone, {kind}",
+                corpus,
+                batch=call,
+                unit="rows/s",
+                figures=figures,
+                rate=rates(times, len(corpus) * rounds),
+                checked="scores equal those of the same texts as Python strings",
+            )

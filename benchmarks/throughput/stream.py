@@ -32,7 +32,7 @@ def lengthened(corpus: Corpus, *, batch: int, repeats: int, lengths: tuple[int, 
             with Memory() as memory:
                 drain(streams[n])
             grown[n], before[n] = memory.grown, streams[n].ledger.scalars()
-        drained = {n: 0 for n in lengths}
+        drained = dict.fromkeys(lengths, 0)
 
         def run(n: int, streams: dict = streams, drained: dict = drained) -> None:
             drained[n] += drain(streams[n])
@@ -51,7 +51,14 @@ def lengthened(corpus: Corpus, *, batch: int, repeats: int, lengths: tuple[int, 
             figures[f"cost of a row over that in {lengths[0]:,}"] = figure([g * lengths[0] / n for g in growth])
             if grown[n] is not None:
                 figures["memory grown, MB"] = figure([grown[n]])
-            yield record(f"stream of {n:,} rows, {work}", corpus, batch=batch, rows=n, unit="rows/s", figures=figures,
-                         rate={"ours": rates(times, n)[str(n)]},
-                         checked=f"{drained[n]:,} rows came out of {seen:,}, as many as were let through")  # fmt: skip
+            yield record(
+                f"stream of {n:,} rows, {work}",
+                corpus,
+                batch=batch,
+                rows=n,
+                unit="rows/s",
+                figures=figures,
+                rate={"ours": rates(times, n)[str(n)]},
+                checked=f"{drained[n]:,} rows came out of {seen:,}, as many as were let through",
+            )
         streams.clear()

@@ -77,10 +77,17 @@ def trained(
         last = scalars[name][-1]
         kept = ("forwarded_share", "backwarded_share", "alpha_b", "alpha_fb")
         alike = f"{len(times[name])} runs counted alike; what was seen is what was forwarded and what was skipped"
-        yield record(f"training run, {name}", corpus, batch=batch, rows=len(rows), unit="s", checked=alike,
-                     rate={"ours": figure([own["run_s"] for own in scalars[name]])},
-                     figures=figures(scalars[name], scalars[whole] if whole else None),
-                     shares={key: round(last[key], 4) for key in kept})  # fmt: skip
+        yield record(
+            f"training run, {name}",
+            corpus,
+            batch=batch,
+            rows=len(rows),
+            unit="s",
+            checked=alike,
+            rate={"ours": figure([own["run_s"] for own in scalars[name]])},
+            figures=figures(scalars[name], scalars[whole] if whole else None),
+            shares={key: round(last[key], 4) for key in kept},
+        )
 
 
 def figures(own: list[dict], whole: list[dict] | None) -> dict[str, dict]:

@@ -13,10 +13,9 @@ from filterloader.kernels import ragged
 
 
 class Ragged(NamedTuple):
-    """Rows of unequal length in one array: row ``i`` is ``values[offsets[i]:offsets[i + 1]]`` (offsets int64 ``[n +
-    1]``).
+    """Rows of unequal length in one array: row ``i`` is ``values[offsets[i]:offsets[i + 1]]``.
 
-    The rows may be a part of ``values`` only: offsets need not start at 0, nor end at its end.
+    offsets: int64 ``[n + 1]``; they need not start at 0 nor end at the end of ``values``, the rows may be a part of it.
     """
 
     values: np.ndarray
@@ -40,15 +39,19 @@ class Ragged(NamedTuple):
 class Bag(NamedTuple):
     """A ragged bag of words: row ``i`` holds the words ``ids[offsets[i]:offsets[i + 1]]``, repeats counted.
 
-    ids: int32 ``[nnz]``, each in ``[0, n_features)``. offsets: int64 ``[n + 1]``. n_features: width of the feature
-    space."""
+    ids: int32 ``[nnz]``, each in ``[0, n_features)``. offsets: int64 ``[n + 1]``. n_features: how many words there are.
+    """
 
     ids: np.ndarray
     offsets: np.ndarray
     n_features: int
 
     def take(self, index: np.ndarray) -> Bag:
-        return Bag(*ragged.take_rows(self.ids, self.offsets, index), self.n_features)
+        ids, offsets = ragged.take_rows(self.ids, self.offsets, index)
+        return Bag(ids, offsets, self.n_features)
+
+
+_PLACED: Any = None  # stands for what ``placed`` gives every block before a policy sees it
 
 
 @dataclass(eq=False)
@@ -72,12 +75,12 @@ class Candidates:
     tokens: Ragged | None = None
     rows: list | None = None
     batch: Any = None
-    positions: np.ndarray | None = None
-    example_ids: np.ndarray | None = None
+    positions: np.ndarray = _PLACED
+    example_ids: np.ndarray = _PLACED
     indexed: bool = False
     bag: Bag | None = None
-    weights: np.ndarray | None = None
-    judged: np.ndarray | None = None
+    weights: np.ndarray = _PLACED
+    judged: np.ndarray = _PLACED
     total: int | None = None
     merged: int = 1
     worker: int = -1
@@ -111,14 +114,14 @@ class Candidates:
         """The candidates ``index`` (int ``[k]``), in that order."""
         index = np.asarray(index, np.int64)
         new = _copy(self)
-        held = new.__dict__
+        held: dict[str, Any] = new.__dict__
         held["n"] = index.size
         for name in _PER_CANDIDATE:
             if held[name] is not None:
                 held[name] = _take(held[name], index)
         if self.columns:
             held["columns"] = {
-                name: Ragged(_take(column, index).values, new.tokens.offsets)
+                name: Ragged(_take(column, index).values, held["tokens"].offsets)
                 if self._like_tokens(column)
                 else _take(column, index)
                 for name, column in self.columns.items()
@@ -130,8 +133,9 @@ class Candidates:
     def parts(self, lengths: Sequence[int]) -> list[Candidates]:
         """The candidates in parts of these lengths, in order; nothing is copied but offsets."""
         bounds = list(pairwise(accumulate(lengths, initial=0)))
-        fields = {name: _cut(getattr(self, name), bounds) for name in _PER_CANDIDATE if getattr(self, name) is not None}
-        columns = {}
+        held = {name: getattr(self, name) for name in _PER_CANDIDATE}
+        fields: dict[str, Any] = {name: _cut(one, bounds) for name, one in held.items() if one is not None}
+        columns: dict[str, Any] = {}
         for name, column in self.columns.items():
             alike = self._like_tokens(column)
             columns[name] = (
@@ -140,15 +144,16 @@ class Candidates:
                 else _cut(column, bounds)
             )
         fields["n"] = lengths
-        fields["columns"] = (
-            [dict(zip(columns, pieces)) for pieces in zip(*columns.values())] if columns else [{} for _ in lengths]
-        )
+        fields["columns"] = [{} for _ in lengths]
+        for name, pieces in columns.items():
+            for part, piece in zip(fields["columns"], pieces, strict=True):
+                part[name] = piece
         if self.rows is not None:
             fields["rows"] = [self.rows[start:stop] for start, stop in bounds]
         parts = []
         for pieces in zip(*fields.values(), strict=True):
             parts.append(part := _copy(self))
-            part.__dict__.update(zip(fields, pieces))
+            part.__dict__.update(zip(fields, pieces, strict=True))
         return parts
 
     def _like_tokens(self, column: np.ndarray | Ragged) -> bool:
@@ -192,17 +197,17 @@ class Candidates:
                     f"{sorted(block.columns)}; give every row the same columns"
                 )
         new = _copy(first)
-        held = new.__dict__
+        held: dict[str, Any] = new.__dict__
         held["n"] = sum(block.n for block in blocks)
         if first.rows is not None:
-            held["rows"] = [row for block in blocks for row in block.rows]
+            held["rows"] = [row for block in blocks for row in block.rows or ()]
         for name in _PER_CANDIDATE:
             held[name] = _concat(name, [block.__dict__[name] for block in blocks])
         held["columns"] = {}
         for name in first.columns:
             joined = _concat(name, [block.columns[name] for block in blocks])
             alike = all(block._like_tokens(block.columns[name]) for block in blocks)
-            held["columns"][name] = Ragged(joined.values, new.tokens.offsets) if alike else joined
+            held["columns"][name] = Ragged(joined.values, held["tokens"].offsets) if alike else joined
         return new
 
     def state_dict(self) -> dict[str, Any]:
@@ -265,11 +270,11 @@ class Decided(NamedTuple):
 _PER_CANDIDATE = ("labels", "tokens", "texts", "bag", "sizes", "positions", "example_ids", "weights", "judged")
 
 
-def _merge(rows):
+def _merge(rows: Any) -> Any:
     return None if rows is None else rows._replace(offsets=rows.offsets[[0, -1]])
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
@@ -280,7 +285,7 @@ def _copy(candidates: Candidates) -> Candidates:
     return new
 
 
-def _cut(value, bounds):
+def _cut(value: Any, bounds: list[tuple[int, int]]) -> list:
     """Consecutive parts, from the first to the second of each of ``bounds``."""
     if type(value) is np.ndarray:
         return [value[start:stop] for start, stop in bounds]
@@ -288,21 +293,21 @@ def _cut(value, bounds):
         return list(zip(*(_cut(text, bounds) for text in value), strict=True))
     offsets = value.offsets
     offsets = [offsets[start : stop + 1] - offsets[start] for start, stop in bounds]
-    return [type(value)(*both, *value[2:]) for both in zip(_cut_values(value, bounds), offsets)]
+    return [type(value)(*both, *value[2:]) for both in zip(_cut_values(value, bounds), offsets, strict=True)]
 
 
-def _cut_values(ragged, bounds):
+def _cut_values(ragged: Any, bounds: list[tuple[int, int]]) -> list[np.ndarray]:
     places = ragged.offsets[[0, *(stop for _, stop in bounds)]].tolist()
     return [ragged[0][first:last] for first, last in pairwise(places)]
 
 
-def _take(value, index):
+def _take(value: Any, index: np.ndarray) -> Any:
     if type(value) is np.ndarray:
         return value[index]
     return tuple(_take(part, index) for part in value) if type(value) is tuple else value.take(index)
 
 
-def _concat(name, parts):
+def _concat(name: str, parts: list) -> Any:
     if any(part is None for part in parts):
         if all(part is None for part in parts):
             return None
@@ -318,7 +323,7 @@ def _concat(name, parts):
     return _join(parts)
 
 
-def _join(parts):
+def _join(parts: Sequence) -> Any:
     """Rows of several ragged arrays of one kind, one after the other."""
     at, values, offsets = 0, [], [_START]
     for part in parts:

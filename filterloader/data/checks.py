@@ -13,7 +13,12 @@ import numpy as np
 def share(name: str, value: Any, *, zero: bool = True) -> float:
     """``value`` as a float in [0, 1] (above 0 unless ``zero``); raises ValueError that says so."""
     low = "[0" if zero else "(0"
-    if not isinstance(value, Real) or isinstance(value, bool) or not (0 <= value <= 1) or (not zero and value == 0):
+    if (
+        not isinstance(value, Real)
+        or isinstance(value, bool)
+        or not (0 <= float(value) <= 1)
+        or (not zero and value == 0)
+    ):
         raise ValueError(f"{name} must be a number in {low}, 1], got {value!r}")
     return float(value)
 

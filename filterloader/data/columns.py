@@ -13,9 +13,8 @@ from filterloader.data import utf8
 from filterloader.data.candidates import Ragged
 
 _FORMATS = (None, "torch", "numpy")  # what rows hold is the same numbers under each
-_IN_ONE_PIECE = (
-    2**30
-)  # bytes of columns in many chunks that are copied into one each, once; larger ones are gathered from disk
+# Bytes of columns in many chunks that are copied into one each, once; larger ones are gathered from disk.
+_IN_ONE_PIECE = 2**30
 
 
 class Gathered(NamedTuple):
@@ -111,7 +110,8 @@ class ArrowRows(Dataset):
     """
 
     def __init__(self, dataset: Any, table: ArrowTable, names: Sequence[str]):
-        self.dataset, self.table, self.names = dataset, table, tuple(names)
+        self.dataset, self.names = dataset, tuple(names)
+        self.table: Any = table
 
     def __len__(self) -> int:
         return len(self.table)
@@ -123,7 +123,8 @@ class ArrowRows(Dataset):
         return self.dataset, self.names
 
     def __setstate__(self, state: tuple) -> None:
-        self.__init__(state[0], arrow_table(state[0]), state[1])
+        self.dataset, self.names = state
+        self.table = arrow_table(self.dataset)
 
 
 def arrow_table(dataset: Any) -> ArrowTable | None:
@@ -145,9 +146,7 @@ def arrow_stream(dataset: Any, size: int, *, drop_last: bool) -> Any:
         return None
     if getattr(dataset, "_distributed", None) is not None:  # rows are dealt out among the ranks one by one
         return None
-    if (
-        getattr(dataset, "_starting_state_dict", None) is not None
-    ):  # it goes on where another stopped, which tables of it would not
+    if getattr(dataset, "_starting_state_dict", None) is not None:  # it goes on from there, and tables would not
         return None
     how, source = getattr(dataset, "_formatting", None), getattr(dataset, "_ex_iterable", None)
     if how is not None and (how.format_type not in _FORMATS or getattr(how, "format_kwargs", None)):

@@ -49,10 +49,10 @@ class Encoder:
         self._limit = int(limit) if limit and limit < _UNLIMITED else None
         second = _PROBES[-1:] if len(self.names) == 2 else ()
         probes = [(text, *second) for text in _probes_of(tokenizer)]
-        self._copy = _faithful_copy(tokenizer, self._limit, probes)
+        self._copy: Any = _faithful_copy(tokenizer, self._limit, probes)
         self.private = self._copy is not None
         self._split = self.private and self._copy.encode_special_tokens
-        self._tokenizer = None if self.private else tokenizer
+        self._tokenizer: Any = None if self.private else tokenizer
         self._one_by_one = not self.private and self._differs_in_bulk(probes)
         self._segments = self.private and "token_type_ids" in tokenizer.model_input_names
         self._one_segment = self.private and len(self.names) == 1 and not any(self._copy.encode("a").type_ids)
@@ -75,8 +75,8 @@ class Encoder:
             ValueError: a text is no string, or no Unicode.
         """
         if not texts[0]:
-            empty = values.ragged([])
-            return {"input_ids": empty} | ({"token_type_ids": empty} if self._segments else {})
+            names = ("input_ids", "token_type_ids") if self._segments else ("input_ids",)
+            return dict.fromkeys(names, values.ragged([]))
         try:
             return self._by_copy(texts) if self.private else self._by_call(texts)
         except (TypeError, UnicodeEncodeError):
@@ -84,10 +84,10 @@ class Encoder:
                 utf8.encode(column, name)  # says which text is none
             raise
 
-    def _by_copy(self, texts: Sequence[list[str]]) -> dict[str, Ragged]:
+    def _by_copy(self, texts: Sequence[list[str]]) -> dict[str, Ragged | np.ndarray]:
         encoded = self._copy.encode_batch_fast(texts[0] if len(texts) == 1 else list(zip(*texts, strict=True)))
         tokens = values.ragged([one.ids for one in encoded])
-        columns = {"input_ids": tokens}
+        columns: dict[str, Ragged | np.ndarray] = {"input_ids": tokens}
         if self._segments and self._one_segment:
             columns["token_type_ids"] = Ragged(np.zeros(tokens.values.size, np.int64), tokens.offsets)
         elif self._segments:
@@ -135,7 +135,7 @@ def _probes_of(tokenizer: Any) -> list[str]:
     return [*_PROBES, " ".join(str(word) for word in words if word)]
 
 
-def _faithful_copy(tokenizer: Any, limit: int | None, probes: list) -> Tokenizer | None:
+def _faithful_copy(tokenizer: Any, limit: int | None, probes: list) -> Any:
     """A copy of the Rust tokenizer that gives the same ids as the call; None where there is none."""
     from transformers import PreTrainedTokenizerFast
 

@@ -12,8 +12,11 @@ _ARRAY, _SCALAR = "__array__", "__scalar__"
 
 
 def pack(tree: Any) -> Any:
-    """A copy of a state with every array as a tagged tensor. What is of a class of its own stays as it is: plain rows come
-    back by the safe default of ``torch.load``, rows of your own classes by ``weights_only=False``."""
+    """A copy of a state with every array as a tagged tensor.
+
+    What is of a class of its own stays as it is: plain rows come back by the safe default of ``torch.load``, rows of
+    your own classes by ``weights_only=False``.
+    """
     if type(tree) in (dict, OrderedDict):
         return type(tree)((key, pack(value)) for key, value in tree.items())
     if type(tree) in (list, tuple):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
@@ -10,10 +12,8 @@ from torch.utils.data import DataLoader
 
 def generators_of(reference: DataLoader) -> list[torch.Generator]:
     """Every generator of the user's that a pass draws from, each once."""
-    found, holder = (
-        [reference.generator],
-        reference.sampler if reference.batch_sampler is None else reference.batch_sampler,
-    )
+    found = [reference.generator]
+    holder: Any = reference.sampler if reference.batch_sampler is None else reference.batch_sampler
     while holder is not None:
         found.append(getattr(holder, "generator", None))
         holder = getattr(holder, "sampler", None)
@@ -33,15 +33,15 @@ def set_states(reference: DataLoader, states: list[torch.Tensor]) -> None:
 
 
 @contextmanager
-def restored(reference: DataLoader, states: list[torch.Tensor]):
-    """The random states of a saved pass: the user's generators keep going from there, torch's global one is put back."""
+def restored(reference: DataLoader, states: list[torch.Tensor]) -> Iterator[None]:
+    """The random states of a saved pass: the user's generators go on from there, torch's global one is put back."""
     set_states(reference, states[1:])
     with global_state(states[0]):
         yield
 
 
 @contextmanager
-def global_state(state: torch.Tensor):
+def global_state(state: torch.Tensor) -> Iterator[None]:
     """torch's global generator in this state, and afterwards in the one it had."""
     before = torch.get_rng_state()
     torch.set_rng_state(state)

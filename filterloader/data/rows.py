@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from itertools import chain
 from typing import Any
@@ -36,13 +36,24 @@ class Reader:
         reads_labels: whether anybody reads the labels of rows that go to a collate function.
     """
 
-    def __init__(self, *, tokenizer, text, label, collate_fn, default_collate, collate_here, reads, single,
-                 reads_labels: bool = True):  # fmt: skip
+    def __init__(
+        self,
+        *,
+        tokenizer: Any,
+        text: Any,
+        label: Any,
+        collate_fn: Callable | None,
+        default_collate: Callable,
+        collate_here: bool,
+        reads: str | None,
+        single: bool,
+        reads_labels: bool = True,
+    ):
         self.label, self.reads, self.reads_labels = label, reads, reads_labels
         self.collate_fn, self.default_collate = collate_fn, default_collate
         self.collate_here, self.single = collate_here, single
         self.texts = text if isinstance(text, tuple) else ("text" if text is None else text,)
-        self.encoder = None if tokenizer is None else Encoder(tokenizer, self.texts)
+        self.encoder: Any = None if tokenizer is None else Encoder(tokenizer, self.texts)
         self._bare = text is None  # rows may be strings themselves
         self._filled: set[str] | None = None  # columns that held numbers so far, and those that held empty lists only
         self._empty: set[str] = set()
@@ -142,7 +153,7 @@ class Reader:
                 raise utf8.no_text(name, None, place, found.n)
             wanted = "labels" if name == label else "input_ids" if name == "input_ids" else None
             raise values.odd(name, None, place, found.n, wanted)
-        columns = dict(found.columns)
+        columns: dict[str, Any] = dict(found.columns)
         labels = None if label is None else columns.pop(label)
         raw = self._raw(columns)
         texts = [columns[name] for name in self.texts if name in columns] if raw or self.reads == "texts" else []
@@ -205,20 +216,19 @@ class Reader:
     def _padded(self, rows: list) -> Candidates:
         names = _names(rows)
         label, labels = self._labels(rows, names)
-        texts, columns = None, {}
+        texts, columns = None, dict[str, Any]()
         if not self._raw(names):
             for name in names:
                 if name != label:
-                    found = [row.get(name, ABSENT) for row in rows]
-                    found = values.column(name, found, wanted="input_ids" if name == "input_ids" else None)
+                    listed = [row.get(name, ABSENT) for row in rows]
+                    found = values.column(name, listed, wanted="input_ids" if name == "input_ids" else None)
                     columns |= {} if found is None else {name: found}
         elif self.reads != "texts":
             columns = self.encoder([self._strings(rows, name) for name in self.texts])
         if self.reads == "texts":
             texts = self._texts(rows)
-        if labels is not None:
-            labels = values.column(label, labels, wanted="labels")
-        return self._assembled(len(rows), columns, labels, texts)
+        read = None if labels is None else values.column(label, labels, wanted="labels")
+        return self._assembled(len(rows), columns, read, texts)
 
     def _labels(self, rows: list, names: Collection[str]) -> tuple[Any, list | None]:
         """The label column and what rows hold there, for a batch that is made here."""

@@ -11,7 +11,7 @@ import torch
 
 from filterloader.data.candidates import Ragged
 
-ABSENT = type("Absent", (), {"__repr__": lambda self: "nothing"})()  # stands for the value of a row without the column
+ABSENT = type("Absent", (), {"__repr__": lambda _: "nothing"})()  # stands for the value of a row without the column
 _LARGEST = np.iinfo(np.int64).max
 _NUMBER, _EMPTY, _OTHER, _MIXED = range(4)  # what a value holds; an empty list may be a list of anything
 
@@ -58,7 +58,8 @@ def column(name: str, values: list, *, wanted: str | None = None) -> np.ndarray 
     except (TypeError, ValueError, OverflowError):
         found = None
     if found is None:
-        return _explained(name, values, wanted)
+        _explain(name, values, wanted)
+        return None
     if isinstance(found, Ragged):
         return found
     return narrow(found, truths=wanted is None)
@@ -80,8 +81,9 @@ def narrow(array: np.ndarray, *, truths: bool = True) -> np.ndarray:
 
 def words(values: list) -> Ragged | None:
     """The whole numbers of each row, however deep in lists, end to end; None where a row holds anything else."""
-    rows = [_flat(_plain(value) if isinstance(value, torch.Tensor) else value) for value in values]
-    if any(row is None for row in rows):
+    found = [_flat(_plain(value) if isinstance(value, torch.Tensor) else value) for value in values]
+    rows = [row for row in found if row is not None]
+    if len(rows) < len(found):
         return None
     offsets = np.zeros(len(rows) + 1, np.int64)
     np.cumsum([row.size for row in rows], out=offsets[1:])
@@ -146,8 +148,7 @@ def _lists(rows: list) -> np.ndarray | Ragged | None:
         except (TypeError, OverflowError):
             pass
         values = np.array(list(chain.from_iterable(rows)))
-    values = _numbers(values)
-    if values is None:
+    if _numbers(values) is None:
         return None
     if values.ndim > 1:
         return values.reshape(len(rows), len(rows[0]), *values.shape[1:]) if len(set(map(len, rows))) == 1 else None
@@ -172,24 +173,26 @@ def _flat(value: Any) -> np.ndarray | None:
         array = np.asarray(value)
     except ValueError:
         parts = [_flat(part) for part in value]
-        return None if any(part is None for part in parts) else np.concatenate(parts)
+        known = [part for part in parts if part is not None]
+        return np.concatenate(known) if len(known) == len(parts) else None
     if array.dtype.kind not in "iu" and (array.size or array.ndim == 0):
         return None
     return array.ravel().astype(np.int64, copy=False)
 
 
-def _explained(name: str, values: list, wanted: str | None) -> None:
+def _explain(name: str, values: list, wanted: str | None) -> None:
     """Raise the error that says why a column cannot be read; None where it holds no numbers, and need not."""
     kinds = [_kind(value) for value in values]
     if wanted is None and not {_NUMBER, _MIXED} & set(kinds):
-        return None
+        return
     for place, kind in enumerate(kinds):
         if kind not in (_NUMBER, _EMPTY):
             raise odd(name, values[place], place, len(values), wanted)
     shapes = [_shape(value) for value in values]
     like = next(shape for shape in shapes if shape is not None) if any(shapes) else ()
     place = next(i for i, shape in enumerate(shapes) if shape is None or shape != like)
-    got = "lists of different lengths" if shapes[place] is None else f"{list(shapes[place])} beside {list(like)}"
+    shape = shapes[place]
+    got = "lists of different lengths" if shape is None else f"{list(shape)} beside {list(like or ())}"
     what = f"column {name!r} has nested rows of different shapes, {got}"
     raise RowError(what, "pad it, drop the column, or give a collate_fn", place, len(values))
 

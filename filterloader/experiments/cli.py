@@ -17,11 +17,27 @@ from typing import Any
 
 from filterloader.experiments.names import look_for
 
-SMALL = {"lr": 1e-3, "max_length": 64, "warmup": 0.4}  # a model that starts from nothing first has to learn something
-PRETRAINED = {"lr": 5e-5, "max_length": 128}
-NAMES = ("train_all", "random", "fixed_threshold", "auto_threshold", "three_stage", "class_balanced", "autoassist",
-         "infobatch", "selective_backprop", "selection_via_proxy", "static_el2n", "dynamic_el2n")  # fmt: skip
-DEMO = {"per_library": 1200, "epochs": 2, "seeds": [0, 1], "warmup": 1.0}
+SMALL: dict[str, Any] = {
+    "lr": 1e-3,
+    "max_length": 64,
+    "warmup": 0.4,
+}  # a model that starts from nothing first has to learn something
+PRETRAINED: dict[str, Any] = {"lr": 5e-5, "max_length": 128}
+NAMES = (
+    "train_all",
+    "random",
+    "fixed_threshold",
+    "auto_threshold",
+    "three_stage",
+    "class_balanced",
+    "autoassist",
+    "infobatch",
+    "selective_backprop",
+    "selection_via_proxy",
+    "static_el2n",
+    "dynamic_el2n",
+)
+DEMO: dict[str, Any] = {"per_library": 1200, "epochs": 2, "seeds": [0, 1], "warmup": 1.0}
 REQUIRED = {"keep": 0.3, "threshold": 0.3}  # for policies that have no default of it
 ABOUT = """
 Train a text classifier three times: on everything (train_all), under a policy, and on a random share that costs as much
@@ -152,7 +168,7 @@ def _train(given: argparse.Namespace) -> int:
 
 def _keep(out: Path, name: str, found) -> None:
     """Write what was found beside the ledgers."""
-    from filterloader.feedback.ledger import finite
+    from filterloader.feedback.log import finite
 
     results = finite({"task": name, "rows": found.rows(), "untrained_accuracy": found.untrained})
     _write(out / "results.json", json.dumps(results, indent=1) + "\n")

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -73,7 +74,8 @@ def train_test(
     rows, names = sentences(per_library, seed)
     totals = Counter(row["label"] for row in rows)
     room = {label: max(1, round(test_share * total)) for label, total in totals.items()}
-    train, test = [], []
+    train: list[dict] = []
+    test: list[dict] = []
     for row in rows:
         room[row["label"]] -= 1
         (test if room[row["label"]] >= 0 else train).append(row)
@@ -103,7 +105,8 @@ def _read(name: str, wanted: int, seed: int) -> dict[str, str]:
 
 def _prose_first(paths: Iterator[Path]) -> list[bytes]:
     """The sources, those that are at least a quarter docstring first, else in the order given."""
-    rich, poor = [], []
+    rich: list[bytes] = []
+    poor: list[bytes] = []
     read = 0
     for path in paths:
         source = path.read_bytes()
@@ -121,7 +124,7 @@ def _docstrings(source: bytes) -> Iterator[str]:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):  # a template, or a file for another Python
         return
-    scopes: list[ast.AST] = [tree]
+    scopes: list[Any] = [tree]
     for scope in scopes:  # grows as it goes; expressions, most of the tree, are never looked at
         docstring = ast.get_docstring(scope)
         if docstring:

@@ -12,8 +12,19 @@ from numpy.typing import ArrayLike
 
 from filterloader.feedback.cost import agot, check_not_negative, check_positive, co2e_lb, energy_kwh, modelled_t_norm
 
-__all__ = ["accuracy_interval", "agot", "co2e_lb", "difference_interval", "energy_kwh", "macro_f1", "modelled_t_norm",
-           "pareto_front", "relative_cost", "span_f1", "stage_shares"]  # fmt: skip
+__all__ = [
+    "accuracy_interval",
+    "agot",
+    "co2e_lb",
+    "difference_interval",
+    "energy_kwh",
+    "macro_f1",
+    "modelled_t_norm",
+    "pareto_front",
+    "relative_cost",
+    "span_f1",
+    "stage_shares",
+]
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -112,7 +113,8 @@ def pretrained(
             tokenizer = AutoTokenizer.from_pretrained(name)
             model = AutoModelForSequenceClassification.from_pretrained(name, ignore_mismatched_sizes=True, **labels)
     except Exception as error:  # OSError, ValueError, KeyError, safetensors' own: all mean "no model there"
-        offline = transformers.utils.hub.is_offline_mode() and isinstance(error, OSError) and not Path(name).exists()
+        hub: Any = transformers.utils.hub
+        offline = hub.is_offline_mode() and isinstance(error, OSError) and not Path(name).exists()
         why = "offline, and not in the hub's cache" if offline else cause(error)
         raise ValueError(f"no pretrained classifier at {str(name)!r}: {MODEL} ({why})") from error
     tokenizer.model_max_length = min(tokenizer.model_max_length, max_length)
@@ -137,8 +139,8 @@ def _vocabulary(texts: list[str], size: int) -> dict[str, int]:
     ties between merges by number. Handing it all letters as special tokens fixes their numbers, and so the result.
     """
     tokenizer = _bert(models.WordPiece(unk_token="[UNK]"))
-    counts = Counter(chain.from_iterable(map(tokenizer.normalizer.normalize_str, texts)))
-    counts = {letter: count for letter, count in counts.items() if not letter.isspace()}
+    seen = Counter(chain.from_iterable(map(tokenizer.normalizer.normalize_str, texts)))
+    counts = {letter: count for letter, count in seen.items() if not letter.isspace()}
     letters = sorted(sorted(counts, key=lambda letter: (-counts[letter], letter))[: size // 4])
     if not letters:
         raise ValueError("texts has no words: give at least one text that is not blank")
@@ -163,7 +165,7 @@ def _labels(classes: int | Sequence[str]) -> dict:
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         yield
 
 

@@ -32,8 +32,8 @@ def kind(file: str | Path) -> str | None:
 
 def listing(names: Iterable[object]) -> str:
     """Names for a message: the first twelve, long ones cut; "nothing" where there are none."""
-    names = [cut(str(name), 40) for name in names]
-    return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "") if names else "nothing"
+    told = [cut(str(name), 40) for name in names]
+    return ", ".join(told[:12]) + (f" and {len(told) - 12} more" if len(told) > 12 else "") if told else "nothing"
 
 
 def check_data(name: str) -> None:

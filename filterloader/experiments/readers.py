@@ -159,7 +159,7 @@ def _json(name: str, text: str) -> Columns:
     """An object a line, or one array of objects; a key that a row lacks is None."""
     array = text.lstrip()[:1] == "["
     if array:
-        numbered = enumerate(_parsed(name, text, 1), start=1)
+        numbered: Iterator[tuple[int, Any]] = enumerate(_parsed(name, text, 1), start=1)
     else:
         lines = enumerate(text.split("\n"), start=1)
         numbered = ((number, _parsed(name, line, number)) for number, line in lines if line.strip())

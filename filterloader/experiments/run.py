@@ -121,10 +121,19 @@ def prepare(
             return losses(model, {name: tensor.to(device) for name, tensor in batch.items()})
 
     loader = FilteringDataLoader(
-        rows, tokenizer=tokenizer, text=recipe.text, label=recipe.label, batch_size=recipe.batch_size, shuffle=True,
-        policy=policy, granularity=recipe.granularity, seed=seed, collate_fn=collate_fn,
-        score_fn=scorer(model, forward) if score else None, buffer_batches=8,
-    )  # fmt: skip
+        rows,
+        tokenizer=tokenizer,
+        text=recipe.text,
+        label=recipe.label,
+        batch_size=recipe.batch_size,
+        shuffle=True,
+        policy=policy,
+        granularity=recipe.granularity,
+        seed=seed,
+        collate_fn=collate_fn,
+        score_fn=scorer(model, forward) if score else None,
+        buffer_batches=8,
+    )
     return loader, forward
 
 

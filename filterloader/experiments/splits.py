@@ -70,7 +70,7 @@ class _File:
 def _split_of(name: str) -> tuple[str, str] | None:
     """The split that a name begins with, and the rest of the name."""
     match = _NAME.match(name.lower())
-    return None if match is None else (match.lastgroup, name[match.end() :].lower())
+    return None if match is None else (str(match.lastgroup), name[match.end() :].lower())
 
 
 def _named(folder: Path) -> dict[str, list[_File]]:
@@ -79,8 +79,8 @@ def _named(folder: Path) -> dict[str, list[_File]]:
     for path in sorted(folder.iterdir()):
         ending = kind(path)
         named = _split_of(path.name) if ending and path.is_file() else None
-        if named:
-            shard = _SHARD.fullmatch(named[1].removesuffix(".gz").removesuffix(ending))
+        shard = _SHARD.fullmatch(named[1].removesuffix(".gz").removesuffix(ending)) if named and ending else None
+        if named and shard:
             number, total = (None if text is None else int(text) for text in shard.group("number", "total"))
             files[named[0]].append(_File(path, shard["more"], number, total))
     return files
@@ -102,8 +102,8 @@ def _files(split: str, files: list[_File]) -> list[Path]:
     numbers = [file.number for file in shards]
     if len(set(numbers)) < len(numbers):
         raise ValueError(f"{listing(file.path.name for file in shards)} hold the same part of {split} twice: keep one")
-    total = key[1]
-    if total is not None and numbers != list(range(numbers[0], numbers[0] + total)):
+    total, first = key[1], shards[0].number or 0
+    if total is not None and numbers != list(range(first, first + total)):
         raise ValueError(
             f"{shards[0].path.parent} holds {len(shards)} of {total} files of the {split} split: fetch the others"
         )
@@ -146,13 +146,12 @@ def _of_hub(name: str) -> dict[str, list[Columns]]:
 
 def _of_splits(data: str, splits: dict[str, datasets.Dataset]) -> dict[str, list[Columns]]:
     """The splits of a ``DatasetDict``."""
-    found = defaultdict(dict)
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    own = set()  # those whose name is just the split's
     for name in splits:
         named = _split_of(name)
         if named:
             found[named[0]][name] = name
-    chosen = {
-        split: _chosen(split, names, [name for name in names if not _split_of(name)[1]])
-        for split, names in found.items()
-    }
+            own |= set() if named[1] else {name}
+    chosen = {split: _chosen(split, names, [name for name in names if name in own]) for split, names in found.items()}
     return {split: [read_dataset(f"{data}, split {name}", splits[name])] for split, name in chosen.items()}

@@ -34,7 +34,9 @@ class Run:
     @property
     def end(self) -> dict[str, Any]:
         """The values of the last line, scalars among them, nulls left out; empty for a run that did not finish."""
-        line = next((event for event in reversed(self.events) if event["event"] in ("end", "start")), {})
+        line: dict[str, Any] = next(
+            (event for event in reversed(self.events) if event["event"] in ("end", "start")), {}
+        )
         if line.get("event") != "end":
             return {}
         known = [(k, v) for part in (line.get("scalars") or {}, line) for k, v in part.items() if not _missing(v)]
@@ -85,11 +87,11 @@ def find_runs(paths: str | Path | Iterable[str | Path]) -> list[Run]:
     Raises ValueError if a path does not exist, nothing is found, or a file is not a ledger's.
     """
     files: list[Path] = []
-    paths = [Path(path) for path in ([paths] if isinstance(paths, (str, Path)) else paths)]
-    for path in paths:
+    given = [Path(path) for path in ([paths] if isinstance(paths, (str, Path)) else paths)]
+    for path in given:
         files += sorted(path.rglob("*.jsonl")) if path.is_dir() else [path]
     if not files:
-        raise ValueError(f"no .jsonl file in {', '.join(map(str, paths)) or 'no path'}: give files or folders of runs")
+        raise ValueError(f"no .jsonl file in {', '.join(map(str, given)) or 'no path'}: give files or folders of runs")
     return [read_run(file) for file in dict.fromkeys(files)]
 
 
@@ -193,7 +195,8 @@ def _cell(row: Mapping[str, Any], key: str) -> str:
         return value
     if key not in COLUMNS:
         return f"{value:.4g}" if isinstance(value, float) else str(value)
-    low, high = row.get("accuracy_low"), row.get("accuracy_high")
+    low: Any = row.get("accuracy_low")
+    high: Any = row.get("accuracy_high")
     interval = key == "accuracy" and not _missing(low) and not _missing(high)
     return COLUMNS[key][1](value) + (f" ({_percent(low)}-{_percent(high)})" if interval else "")
 

@@ -12,7 +12,7 @@ from filterloader.data.candidates import Candidates
 from filterloader.data.position import Position
 from filterloader.feedback import cost
 from filterloader.feedback.clock import Clock, duration
-from filterloader.feedback.log import Log, finite  # noqa: F401 (finite: the command line asks for it here)
+from filterloader.feedback.log import Log
 from filterloader.feedback.warn import warn
 from filterloader.policies.base import with_defaults
 
@@ -82,7 +82,7 @@ class Ledger:
 
     # -- counts --------------------------------------------------------------------------------------------------------
 
-    def screened(self, candidates: Candidates, keep: np.ndarray) -> None:
+    def screened(self, candidates: Candidates, keep: np.ndarray | None) -> None:
         """A block of candidates was decided on before its forward pass; keep: bool ``[n]``, None where all go on."""
         n = kept = len(candidates)
         self.count(seen=n * candidates.merged, tokens_seen=_all_tokens(candidates))

@@ -1,1 +1,1 @@
-"""Kernels: every compiled function, one noun a file; arrays in, arrays out, no validation beyond what is asked of them."""
+"""Kernels: every compiled function, one noun a file; arrays in, arrays out, no validation that nobody asks for."""

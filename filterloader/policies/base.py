@@ -99,15 +99,15 @@ class Policy(ABC):
 
     def bind(self, seed: int) -> None:
         """Called once by the loader: a policy without a seed of its own takes this one."""
-        return None
+        return
 
     def begin_pass(self) -> None:
         """Called before each pass over the stream."""
-        return None
+        return
 
     def end_pass(self) -> None:
         """Called after each pass; one that is broken off has no end."""
-        return None
+        return
 
     def scalars(self) -> dict[str, float]:
         """Numbers for the ledger."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -130,7 +130,7 @@ class DynamicEL2N(Seeded):
     def end_pass(self) -> None:
         self._passes += 1
 
-    def survey(self, blocks) -> None:
+    def survey(self, blocks: Any) -> None:
         if self.score == "random" or (self.tau == 0 and self._chosen_at is None):
             chosen = selection.random_share(blocks.examples, self.keep, self._rng)
         else:

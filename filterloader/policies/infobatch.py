@@ -79,7 +79,7 @@ class InfoBatch(Seeded):
         self._mean: float | None = None  # while a pass prunes
         self._passes = 0  # before this one, of those that brought a report
         self._reported = False  # whether this one has
-        if not self._allowed(2):
+        if self.epochs is not None and not self._allowed(2):
             warnings.warn(
                 f"InfoBatch prunes from the second pass on, up to pass delta * epochs = {self.delta * self.epochs:g}: "
                 f"with epochs={epochs} nothing will be skipped; run more epochs, or give epochs=None to prune to the "

@@ -15,9 +15,11 @@ from filterloader.policies.selection_via_proxy import SelectionViaProxy as Selec
 from filterloader.policies.static_el2n import StaticEL2N as StaticEL2N
 from filterloader.policies.dynamic_el2n import DynamicEL2N as DynamicEL2N
 
+from typing import Any
+
 from filterloader.policies.base import Policy as Policy
 
-POLICIES: dict[str, type[Policy]] = {
+POLICIES: dict[str, type[Any]] = {
     kind.__module__.rpartition(".")[2]: kind
     for kind in list(globals().values())
     if isinstance(kind, type) and issubclass(kind, Policy) and kind is not Policy

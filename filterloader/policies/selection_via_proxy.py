@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -83,7 +83,7 @@ class SelectionViaProxy(Seeded):
     def stage(self) -> str:
         return "warm-up" if self.surveys else "filter"
 
-    def survey(self, blocks) -> None:
+    def survey(self, blocks: Any) -> None:
         words, labels = _everything_in(blocks)
         proxy = LinearProxy(
             words.n_features,
@@ -94,18 +94,20 @@ class SelectionViaProxy(Seeded):
             seed=int(self._rng.integers(2**62)),
         ).fit(words, labels)
         if self.score == "k_centres":
-            return self._selection.choose(selection.k_centres(proxy.transform(words), self.keep, self._rng), blocks)
-        if self.score == "forgetting":
-            scores = proxy.forgetting
+            kept = selection.k_centres(proxy.transform(words), self.keep, self._rng)
         else:
-            scores = (entropy if self.score == "entropy" else least_confidence)(proxy.predict_proba(words))
-        self._selection.choose(selection.top_share(scores, self.keep, self._rng), blocks)
+            if self.score == "forgetting":
+                scores = np.asarray(proxy.forgetting)
+            else:
+                scores = (entropy if self.score == "entropy" else least_confidence)(proxy.predict_proba(words))
+            kept = selection.top_share(scores, self.keep, self._rng)
+        self._selection.choose(kept, blocks)
 
     def screen(self, candidates: Candidates) -> np.ndarray:
         return self._selection.weights(candidates)
 
 
-def _everything_in(blocks) -> tuple[Bag, np.ndarray]:
+def _everything_in(blocks: Any) -> tuple[Bag, np.ndarray]:
     """All words and labels of the data set, in its order."""
     ids, lengths, labels = [], [], []
     for candidates, _ in blocks:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -85,7 +85,7 @@ class StaticEL2N(Seeded):
     def end_pass(self) -> None:
         self._passes += 1
 
-    def survey(self, blocks) -> None:
+    def survey(self, blocks: Any) -> None:
         fresh = selection.gather(blocks, lambda scores, candidates: scores_of(scores, candidates, joint=self.joint))
         self._mean = selection.blend(self._mean, fresh, 1 / (self._scorings + 1), "StaticEL2N")
         self._scorings += 1

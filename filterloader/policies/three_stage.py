@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -113,16 +113,15 @@ class ThreeStage(Seeded):
     ):
         super().__init__(seed)
         self._own = predictor is None or (isinstance(predictor, str) and predictor == "bernoulli")  # built here
-        self.predictor = predictor if self._own else check_predictor(predictor)
+        self.predictor: Any = predictor if self._own else check_predictor(predictor)
         self.threshold = moving(threshold)
         self.cutoff, self.audit = share("cutoff", cutoff), share("audit", audit)
         self.backward_gate = boolean("backward_gate", backward_gate)
         self.in_sample = boolean("in_sample", in_sample)
         bernoulli = isinstance(predictor, (str, BernoulliNB))
-        self.features = (
-            "tokens" if bernoulli else "auto"
-        )  # a Bernoulli model is lost where few of the features can occur
-        self._predictor = None if self._own else predictor
+        # a Bernoulli model is lost where few of the features can occur
+        self.features = "tokens" if bernoulli else "auto"
+        self._predictor: Any = None if self._own else predictor
         self._warmup = Warmup(warmup)
         self._gate = Gate(window, alt=alt, margin=margin)
         self.warmup, self.window = self._warmup.length, self._gate.window
@@ -135,7 +134,7 @@ class ThreeStage(Seeded):
         self._counts = np.zeros(5)  # audits, audits with a high loss; both would skip, only threshold, only predictor
 
     @classmethod
-    def reference_script(cls, **settings) -> ThreeStage:
+    def reference_script(cls, **settings: Any) -> ThreeStage:
         """The choices of the authors' published script where they differ from their paper: a Bernoulli model, a
         threshold over the last 128 example losses that counts the current batch and stands still after the warm-up, the
         gate measured on the batch just learnt (W = 8, ALT = 0.3), no audit. Use it with ``batch_size=8``."""
@@ -212,7 +211,7 @@ class ThreeStage(Seeded):
     def _learn(self, candidates: Candidates, losses: np.ndarray, threshold: float) -> None:
         y = losses > threshold
         proba = self._proba(candidates)
-        self._model(candidates).partial_fit(candidates.bag, y)
+        self._model(candidates).partial_fit(words_of(candidates, "ThreeStage"), y)
         self._tally(candidates, y, proba < self.cutoff)
         self._gate.observe(self._proba(candidates) if self.in_sample else proba, y)
         if not self._filtering and self._gate.open:
@@ -248,7 +247,7 @@ class ThreeStage(Seeded):
             self._counts[2:] += (low & ~y).sum(), (~low & ~y).sum(), (low & y).sum()
 
     def _proba(self, candidates: Candidates) -> np.ndarray:
-        return self._model(candidates).predict_proba(candidates.bag)[:, 1]
+        return self._model(candidates).predict_proba(words_of(candidates, "ThreeStage"))[:, 1]
 
     def _model(self, candidates: Candidates) -> Predictor:
         bag = words_of(candidates, "ThreeStage")

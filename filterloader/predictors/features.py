@@ -131,7 +131,8 @@ class WordFeatures:
         texts = [_read_only(array) for text in candidates.texts for array in text]
         second = texts[2:] or [texts[0], _NONE]
         labels = _read_only(np.asarray(candidates.labels, np.int64)) if self.label else _NONE
-        ids, offsets = words.hash_words(*texts[:2], *second, labels, characters(), self.n_features - 1, self.bigrams)
+        given: list[Any] = [*texts[:2], *second, labels, characters(), self.n_features - 1, self.bigrams]
+        ids, offsets = words.hash_words(*given)
         return Bag(ids, offsets, self.n_features)
 
 

@@ -16,7 +16,7 @@ NONE = np.empty(0)
 INT32, INT64 = np.dtype(np.int32), np.dtype(np.int64)
 
 
-def read(X, model, n_features, *, counts=True):
+def read(X: Any, model: str, n_features: int, *, counts: bool = True) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """X as int32 ids, int64 offsets and float64 counts (empty: ones, or of no interest as ``counts`` is False).
 
     X: a ``Bag``, a pair ``(ids, offsets)``, a scipy sparse or a dense matrix ``[n, n_features]`` of counts. model: the
@@ -52,7 +52,9 @@ def read(X, model, n_features, *, counts=True):
     return indices("ids", rows.indices, INT32), indices("offsets", rows.indptr, INT64), values
 
 
-def explain(bad, n_features, ids, offsets, y=NONE, weight=NONE):
+def explain(
+    bad: int, n_features: int, ids: np.ndarray, offsets: np.ndarray, y: np.ndarray = NONE, weight: np.ndarray = NONE
+) -> str:
     """What ``find_bad`` found, in words."""
     at, what = divmod(bad, 8)
     if what == kernel.WORD:
@@ -69,7 +71,7 @@ def explain(bad, n_features, ids, offsets, y=NONE, weight=NONE):
     return f"offsets[{at}] is {offsets[at]}; {wanted[what]}"
 
 
-def probabilities(scores):
+def probabilities(scores: np.ndarray) -> np.ndarray:
     """P(0) and P(1) of log-odds float64 ``[n]``, float64 ``[n, 2]``."""
     out = np.empty((scores.size, 2))
     kernel.probabilities(scores, out)
@@ -115,7 +117,7 @@ def check_state(model: str, mine: dict, state: Any, *, free: tuple[str, ...] = (
     return arrays
 
 
-def indices(name, array, dtype):
+def indices(name: str, array: Any, dtype: np.dtype) -> np.ndarray:
     """A contiguous one-dimensional array of the integers given; given so already, it is not copied."""
     array = np.asarray(array)
     if array.dtype is dtype and array.ndim == 1 and array.flags.c_contiguous and array.size:
@@ -133,7 +135,7 @@ def indices(name, array, dtype):
     return np.ascontiguousarray(array, dtype)
 
 
-def vector(name, array, n):
+def vector(name: str, array: Any, n: int) -> np.ndarray:
     """Contiguous float64 ``[n]``."""
     array = np.asarray(array)
     if array.shape != (n,):

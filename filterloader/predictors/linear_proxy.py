@@ -106,7 +106,8 @@ class LinearProxy:
 
     def predict(self, X: Bag | tuple[np.ndarray, np.ndarray]) -> np.ndarray:
         """The likeliest label of each row, ``[n]``."""
-        return self.classes[self.predict_proba(X).argmax(axis=1)]
+        best = self.predict_proba(X).argmax(axis=1)  # raises where nothing has been learnt
+        return np.asarray(self.classes)[best]
 
     def _embeddings(self, n: int, rng: np.random.Generator) -> np.ndarray:
         return (rng.random((n, self.dim), np.float32) * 2 - 1) / np.float32(self.dim)

@@ -68,12 +68,14 @@ class LogisticRegression(Online):
     def intercept_(self) -> float:
         return float(self._state[kernel.INTERCEPT])
 
-    def _learn(self, ids, offsets, values, y, weight):
+    def _learn(
+        self, ids: np.ndarray, offsets: np.ndarray, values: np.ndarray, y: np.ndarray, weight: np.ndarray
+    ) -> int:
         group = 1 if self.step == "row" else max(y.size, 1)
         return kernel.learn(self._stored, self._state, ids, offsets, values, y, weight, group)
 
-    def _score(self, ids, offsets, values, scores):
+    def _score(self, ids: np.ndarray, offsets: np.ndarray, values: np.ndarray, scores: np.ndarray) -> int:
         return kernel.scores(self._stored, self._state, ids, offsets, values, scores)
 
-    def _arrays(self):
+    def _arrays(self) -> dict[str, np.ndarray]:
         return {"stored": self._stored, "scalars": self._state}

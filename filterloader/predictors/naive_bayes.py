@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from filterloader.data.checks import boolean, real
@@ -37,18 +39,18 @@ class _NaiveBayes(Online):
         self._state[kernel.PERIOD] = 0 if self.half_life is None else max(1, round(self.half_life / 4))
         self._state[kernel.CALIBRATE] = self.calibrate
 
-    def _arrays(self):
+    def _arrays(self) -> dict[str, np.ndarray]:
         return {"counts": self._table[:, :2], "scalars": self._state}
 
-    def _bring_back(self, arrays):
+    def _bring_back(self, arrays: dict[str, np.ndarray]) -> None:
         super()._bring_back(arrays)
         self._table[:, 2:] = 0.0
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         return self.state_dict()
 
-    def __setstate__(self, state):
-        self.__init__(**{name: state[name] for name in self._settings})
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        type(self).__init__(self, **{name: state[name] for name in self._settings})
         self.load_state_dict(state)
 
 
@@ -84,18 +86,20 @@ class BernoulliNB(_NaiveBayes):
     _columns, _lists = 4, 2
     _free = ("frequent",)
 
-    def _learn(self, ids, offsets, values, y, weight):
+    def _learn(
+        self, ids: np.ndarray, offsets: np.ndarray, values: np.ndarray, y: np.ndarray, weight: np.ndarray
+    ) -> int:
         return kernel.bernoulli_learn(self._table, self._state, self._frequent, ids, offsets, y, weight)
 
-    def _score(self, ids, offsets, values, scores):
+    def _score(self, ids: np.ndarray, offsets: np.ndarray, values: np.ndarray, scores: np.ndarray) -> int:
         return kernel.bernoulli_scores(self._table, self._state, self._frequent, ids, offsets, scores)
 
-    def _arrays(self):
+    def _arrays(self) -> dict[str, np.ndarray]:
         lengths = self._state[kernel.LENGTH : kernel.LENGTH + 2].astype(int)
         frequent = np.concatenate([f[:n] for f, n in zip(self._frequent, lengths, strict=True)])
         return {**super()._arrays(), "frequent": frequent}
 
-    def _bring_back(self, arrays):
+    def _bring_back(self, arrays: dict[str, np.ndarray]) -> None:
         first, second = arrays["scalars"][kernel.LENGTH : kernel.LENGTH + 2].astype(int)
         frequent, most = arrays["frequent"], self.n_features
         fits = 0 <= first <= most and 0 <= second <= most and frequent.shape == (first + second,)
@@ -124,14 +128,16 @@ class MultinomialNB(_NaiveBayes):
     Source: ``sklearn.naive_bayes.MultinomialNB``, which it equals; Platt 1999 for ``calibrate``, here online.
     """
 
-    def _learn(self, ids, offsets, values, y, weight):
+    def _learn(
+        self, ids: np.ndarray, offsets: np.ndarray, values: np.ndarray, y: np.ndarray, weight: np.ndarray
+    ) -> int:
         return kernel.multinomial_learn(self._table, self._state, ids, offsets, values, y, weight)
 
-    def _score(self, ids, offsets, values, scores):
+    def _score(self, ids: np.ndarray, offsets: np.ndarray, values: np.ndarray, scores: np.ndarray) -> int:
         return kernel.multinomial_scores(self._table, self._state, ids, offsets, values, scores)
 
 
-def _aligned(n, columns):
+def _aligned(n: int, columns: int) -> np.ndarray:
     """Zeros float64 ``[n, columns]`` that begin a cache line, so that no row straddles two."""
     block = np.zeros(n * columns + 8)
     skip = -block.ctypes.data % 64 // 8

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from filterloader.predictors import inputs as rows
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 VERSION = 1
 
@@ -17,6 +20,7 @@ class Online:
     ``_learn`` and ``_score`` return what ``kernels.inputs.find_bad`` finds; ``_arrays`` is what was learnt, by name.
     """
 
+    n_features: int
     _settings: tuple[str, ...] = ("n_features",)
     _counts = True  # whether the number of times a word occurs in a row matters
     _free: tuple[str, ...] = ()  # arrays of any length, which the class brings back itself
@@ -25,7 +29,7 @@ class Online:
         settings = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._settings[1:])
         return f"{type(self).__name__}({self.n_features}, {settings})"
 
-    def partial_fit(self, X, y, sample_weight=None):
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Learn the rows of ``X`` in order.
 
         Args:
@@ -44,7 +48,7 @@ class Online:
             raise ValueError(rows.explain(bad, self.n_features, ids, offsets, y, weight))
         return self
 
-    def decision_function(self, X) -> np.ndarray:
+    def decision_function(self, X: Any) -> np.ndarray:
         """log P(1 | x) - log P(0 | x), float64 ``[n]``; 0 before any data."""
         ids, offsets, values = self._rows(X)
         scores = np.empty(offsets.size - 1)
@@ -53,11 +57,11 @@ class Online:
             raise ValueError(rows.explain(bad, self.n_features, ids, offsets))
         return scores
 
-    def predict_proba(self, X) -> np.ndarray:
+    def predict_proba(self, X: Any) -> np.ndarray:
         """P(0 | x) and P(1 | x), float64 ``[n, 2]``."""
         return rows.probabilities(self.decision_function(X))
 
-    def predict(self, X) -> np.ndarray:
+    def predict(self, X: Any) -> np.ndarray:
         """The likelier class, int64 ``[n]``; 0 in a tie."""
         return (self.decision_function(X) > 0.0).astype(np.int64)
 
@@ -76,13 +80,15 @@ class Online:
             if name not in self._free:
                 array[:] = arrays[name]
 
-    def _rows(self, X):
+    def _rows(self, X: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return rows.read(X, type(self).__name__, self.n_features, counts=self._counts)
 
-    def _learn(self, ids, offsets, values, y, weight) -> int:
+    def _learn(
+        self, ids: np.ndarray, offsets: np.ndarray, values: np.ndarray, y: np.ndarray, weight: np.ndarray
+    ) -> int:
         raise NotImplementedError
 
-    def _score(self, ids, offsets, values, scores) -> int:
+    def _score(self, ids: np.ndarray, offsets: np.ndarray, values: np.ndarray, scores: np.ndarray) -> int:
         raise NotImplementedError
 
     def _arrays(self) -> dict[str, np.ndarray]:

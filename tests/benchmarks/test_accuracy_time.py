@@ -9,33 +9,31 @@ from benchmarks.table import command, controls, runner, systems, tasks
 from filterloader.policies import POLICIES
 from tests.benchmarks.conftest import ROWS, call, lines, names
 
-WANTED = set(
-    [
-        "dataset",
-        "policy",
-        "budget",
-        "seed",
-        "accuracy",
-        "wall_s",
-        "t_norm_measured",
-        "t_norm_modelled",
-        "forwarded",
-        "backwarded",
-        "device",
-        "macro_f1",
-        "accuracy_low",
-        "accuracy_high",
-        "threads",
-        "train_rows",
-        "correct",
-        "settings",
-        "hardware",
-        "version",
-        "date",
-        "controls",
-        "base_accuracy",
-    ]
-)
+WANTED = {
+    "dataset",
+    "policy",
+    "budget",
+    "seed",
+    "accuracy",
+    "wall_s",
+    "t_norm_measured",
+    "t_norm_modelled",
+    "forwarded",
+    "backwarded",
+    "device",
+    "macro_f1",
+    "accuracy_low",
+    "accuracy_high",
+    "threads",
+    "train_rows",
+    "correct",
+    "settings",
+    "hardware",
+    "version",
+    "date",
+    "controls",
+    "base_accuracy",
+}
 
 
 def test_one_command_leaves_cells_a_table_and_a_picture(finished):

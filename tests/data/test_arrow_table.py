@@ -30,8 +30,8 @@ def row(i):
     rng = np.random.default_rng(i)
     numbers = rng.integers(0, 100, i % 7).tolist()
     word = "añ漢🙂"[: i % 5] * (i % 3)
-    return {"ids": numbers, "wide": numbers[::-1], "small": numbers, "real": [n / 4 for n in numbers], "text": word, "long": word + "x",
-            "label": i % 3, "byte": i % 200, "score": i / 2}  # fmt: skip
+    lists = {"ids": numbers, "wide": numbers[::-1], "small": numbers, "real": [n / 4 for n in numbers]}
+    return {**lists, "text": word, "long": word + "x", "label": i % 3, "byte": i % 200, "score": i / 2}
 
 
 def chunked(n, size):
@@ -99,10 +99,8 @@ def test_numbers_that_no_row_has():
 
 
 def test_what_is_no_number_is_not_in_the_table():
-    made = datasets.Dataset.from_dict(
-        {"nested": [[[1], [2]]], "none": [None], "box": [{"a": 1}], "words": [["a"]], "bytes": [b"a"], "empty": [[]], "text": ["a"],
-         "yes": [True], "fine": [[1]]}
-    )  # fmt: skip
+    odd = {"nested": [[[1], [2]]], "none": [None], "box": [{"a": 1}], "words": [["a"]], "bytes": [b"a"], "empty": [[]]}
+    made = datasets.Dataset.from_dict({**odd, "text": ["a"], "yes": [True], "fine": [[1]]})
     table = arrow_table(made)
     assert [name for name in table.names if name in table] == ["text", "yes", "fine"]
     assert set(table.others) == {"none", "box", "words", "bytes", "text"}

@@ -74,7 +74,7 @@ def test_columns_are_attributes():
 @pytest.mark.parametrize("label", [None, 0])
 def test_a_label_column_may_have_any_name_or_none(label):
     batch = Batch({"labels": 1}, label_column=label)
-    assert (0 in [label]) == (label is not None and batch[0] == 1)
+    assert (label == 0) == (label is not None and batch[0] == 1)
     with pytest.raises(KeyError):
         batch[1]
 

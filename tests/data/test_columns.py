@@ -53,8 +53,8 @@ def test_columns_and_rows_make_the_same_batches(tokenizer, kind, workers, policy
     if kind == "torch":
         made = made.with_format("torch")
     text, features = ("text", "other") if kind == "pair" else "text", "words*label" if kind == "words" else None
-    both(made, passes=1 if workers else 2, policy=policy, batch_size=16, shuffle=True, tokenizer=tokenizer, num_workers=workers, seed=3,
-         text=text, features=features)  # fmt: skip
+    how = {"batch_size": 16, "shuffle": True, "tokenizer": tokenizer, "num_workers": workers, "seed": 3}
+    both(made, passes=1 if workers else 2, policy=policy, text=text, features=features, **how)
 
 
 @pytest.mark.parametrize("how", [
@@ -213,8 +213,8 @@ def test_streams_by_column_and_by_row(tokenizer, kind, workers, policy):
         stream = stream.shuffle(seed=1, buffer_size=50)
     if kind == "torch":
         stream = stream.with_format("torch")
-    how = {"tokenizer": tokenizer, "batch_size": 16, "num_workers": workers, "seed": 3, "drop_last": kind == "drop_last",
-           "features": "words*label" if kind == "words" else None}  # fmt: skip
+    how = {"tokenizer": tokenizer, "batch_size": 16, "num_workers": workers, "seed": 3}
+    how |= {"drop_last": kind == "drop_last", "features": "words*label" if kind == "words" else None}
     by_column, by_row = (FilteringDataLoader(data, policy=policy(), **how) for data in (stream, Hidden(stream)))
     for epoch in range(1 if workers else 2):
         left, right = [], []

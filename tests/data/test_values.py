@@ -69,8 +69,19 @@ def told(source, at):
 
 # -- labels ------------------------------------------------------------------------------------------------------------
 
-LABELS = {"text": "O", "texts": ["O", "B-PER"], "bytes": b"x", "mapping": {"a": 1}, "none": None, "hole": [1, None], "mixed": [1, "O"],
-          "ragged": [[1], [2, 3]], "absent": ABSENT, "huge": 2**64, "time": datetime.date(2026, 1, 1)}  # fmt: skip
+LABELS = {
+    "text": "O",
+    "texts": ["O", "B-PER"],
+    "bytes": b"x",
+    "mapping": {"a": 1},
+    "none": None,
+    "hole": [1, None],
+    "mixed": [1, "O"],
+    "ragged": [[1], [2, 3]],
+    "absent": ABSENT,
+    "huge": 2**64,
+    "time": datetime.date(2026, 1, 1),
+}
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -119,7 +130,10 @@ def test_two_columns_that_want_to_be_labels(tokenizer):
 
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize("usual, odd", [(0.5, None), (0.5, ABSENT), ([1, 2], None), ([1, 2], [1, None]), (0.5, "x"), ("x", 0.5), (True, None)])  # fmt: skip
+@pytest.mark.parametrize(
+    "usual, odd",
+    [(0.5, None), (0.5, ABSENT), ([1, 2], None), ([1, 2], [1, None]), (0.5, "x"), ("x", 0.5), (True, None)],
+)
 def test_what_holds_numbers_must_hold_them_in_every_row(source, policy, usual, odd):
     if source in TYPED and (isinstance(odd, str) or isinstance(usual, str)):
         pytest.skip("Arrow has no such column")
@@ -311,10 +325,12 @@ def test_words_that_cannot_be_read_are_asked_for_before_the_first_batch(ids):
 
 @pytest.mark.parametrize("given, expected", [
     ([1, 2], np.array([1, 2])), ([1, 2.5], np.array([1, 2.5], np.float32)), ([True, False], np.array([True, False])),
-    ([torch.tensor(1), np.int8(2)], np.array([1, 2])), ([[1], [2, 3]], [[1], [2, 3]]), ([[], [2]], [[], [2]]), ([[], []], [[], []]),
+    ([torch.tensor(1), np.int8(2)], np.array([1, 2])), ([[1], [2, 3]], [[1], [2, 3]]), ([[], [2]], [[], [2]]),
+    ([[], []], [[], []]),
     ([[1, 2.5], [3]], [[1, 2.5], [3]]), ([(1,), [True]], [[1], [1]]), ([np.array([1]), [2, 3]], [[1], [2, 3]]),
     ([[], np.array([2])], [[], [2]]), ([torch.tensor([1.5]), torch.tensor([])], [[1.5], []]),
-    ([torch.tensor([1.5], dtype=torch.bfloat16), [1]], [[1.5], [1]]), ([[[1, 2]], [[3, 4]]], np.array([[[1, 2]], [[3, 4]]])),
+    ([torch.tensor([1.5], dtype=torch.bfloat16), [1]], [[1.5], [1]]),
+    ([[[1, 2]], [[3, 4]]], np.array([[[1, 2]], [[3, 4]]])),
     ([np.zeros((2, 2)), np.ones((2, 2))], np.stack([np.zeros((2, 2)), np.ones((2, 2))]).astype(np.float32)),
     ([[np.int64(1)], [torch.tensor(2)]], [[1], [2]]),
 ])  # fmt: skip
@@ -328,9 +344,10 @@ def test_numbers_are_read(given, expected):
 
 
 @pytest.mark.parametrize("given, place", [
-    ([1, None], 1), ([None, 1], 0), ([1, "a"], 1), ([1, [2]], 1), ([[1], 2], 1), ([[1], {2: 3}], 1), ([[1], "23"], 1), ([[1, "a"]], 0),
-    ([[[1], [2, 3]]], 0), ([[[1, 2]], [[1]]], 1), ([np.zeros(2), np.zeros((2, 2))], 1), ([1, ABSENT], 1), ([1, 2**64], 1),
-    ([np.array(["a"]), [1]], 0), ([[1], [None]], 1), ([[2**63]], 0), ([np.array([1, None], object)], 0),
+    ([1, None], 1), ([None, 1], 0), ([1, "a"], 1), ([1, [2]], 1), ([[1], 2], 1), ([[1], {2: 3}], 1), ([[1], "23"], 1),
+    ([[1, "a"]], 0), ([[[1], [2, 3]]], 0), ([[[1, 2]], [[1]]], 1), ([np.zeros(2), np.zeros((2, 2))], 1),
+    ([1, ABSENT], 1), ([1, 2**64], 1), ([np.array(["a"]), [1]], 0), ([[1], [None]], 1), ([[2**63]], 0),
+    ([np.array([1, None], object)], 0),
 ])  # fmt: skip
 def test_what_does_not_fit_is_named_by_row(given, place):
     for wanted in (None, "labels"):

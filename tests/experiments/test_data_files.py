@@ -221,7 +221,7 @@ def test_no_error_is_longer_than_can_be_read(tmp_path):
         (ROWS, {"label": "z" * 9000}),
         (ROWS, {"text": ("z" * 9000,)}),
     ):
-        with pytest.raises(ValueError) as raised:
+        with pytest.raises(ValueError, match=r"\w") as raised:
             load(write(tmp_path / "mine.jsonl", rows), **options)
         assert len(str(raised.value)) <= 600 and "\n" not in str(raised.value)
 

@@ -60,9 +60,9 @@ def test_what_is_not_finite_is_neither_learnt_nor_trained_on(bad):
         loader, loss = judged(policy, torch.tensor([1.0, bad, 3.0]))
     assert float(loss) == 2.0 and policy.loss_threshold == 2.0
     assert loader.ledger.scalars()["nonfinite"] == 1
-    with pytest.warns(UserWarning):
+    with pytest.warns(UserWarning, match="2 reported losses are NaN or infinite"):
         assert judged(AutoThreshold(), torch.tensor([bad, bad]))[1] is None
-    with pytest.warns(UserWarning):
+    with pytest.warns(UserWarning, match="1 reported losses are NaN or infinite"):
         loader, loss = judged(AutoThreshold(), torch.tensor([1.0, bad, 3.0]), granularity="batch")
     assert float(loss) == 2.0 and loader.policy.loss_threshold == 2.0
 
@@ -70,7 +70,7 @@ def test_what_is_not_finite_is_neither_learnt_nor_trained_on(bad):
 def test_a_scalar_that_is_not_finite():
     loader = FilteringDataLoader(numbered(4), batch_size=4, policy=AutoThreshold())
     next(iter(loader))
-    with pytest.warns(UserWarning):
+    with pytest.warns(UserWarning, match="NaN or infinite"):
         assert loader.hook.report(torch.tensor(float("nan"))) is None
     assert loader.policy.loss_threshold is None
 

@@ -234,7 +234,7 @@ def listed(rows):
 
 
 KINDS = {  # how a batch is made, and the second token of each of its rows
-    "dict": (stack, lambda batch: own(batch)),
+    "dict": (stack, own),
     "dict of its own": (lambda rows: Odd(stack(rows)), own),
     "dataclass": (lambda rows: Data(**stack(rows)), lambda batch: own(vars(batch))),
     "dataclass with slots": (lambda rows: Slotted(**stack(rows)), lambda batch: batch.input_ids[:, 1].float()),

@@ -104,7 +104,7 @@ def test_a_peek_before_training_changes_nothing():
 
 def test_a_whole_pass_without_reports_changes_nothing():
     loader, spy = spied(62)
-    for batch in loader:  # the last one lives on
+    for _batch in loader:  # the last one lives on
         pass
     for _ in range(2):
         spy.credited.clear()

@@ -18,7 +18,7 @@ def twin(Model, seed=0, **settings):
     """The twin after the same."""
     ref = naive.NaiveBayes(Model is BernoulliNB, WIDTH, **settings)
     for X, y, weight in batches(seed):
-        for x, label, w in zip(naive.dense(X.ids, X.offsets, WIDTH), y, weight):
+        for x, label, w in zip(naive.dense(X.ids, X.offsets, WIDTH), y, weight, strict=True):
             ref.learn(x, label, w)
     return ref
 

@@ -33,7 +33,8 @@ def test_take_rows(lists, data):
 @given(rows, st.booleans(), st.sampled_from([np.int64, np.float32]))
 def test_pad_rows(lists, left, dtype):
     values, offsets = as_ragged(lists, dtype)
-    assert (width := ragged.longest(offsets)) == naive.longest(offsets) == max(map(len, lists))
+    width = ragged.longest(offsets)
+    assert width == naive.longest(offsets) == max(map(len, lists))
     for extra in (0, 3):
         ref, comp = np.full((2, len(lists), width + extra), -7, dtype)
         naive.pad_rows(values, offsets, ref, -1, left)

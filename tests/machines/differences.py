@@ -1,4 +1,4 @@
-"""Differences: the first place where two trees of containers, tensors and numbers part, and a clock that stands still."""
+"""Differences: the first place where two trees of containers, tensors and numbers part, and a clock at rest."""
 
 import math
 import sys

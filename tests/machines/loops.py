@@ -96,9 +96,8 @@ class Loop:
         return [self._report(self.waiting.pop(0), named=True)] if len(self.waiting) == 2 else []
 
     def _report(self, batch, *, named):
-        loss = self.loader.report(losses_of(batch), batch) if named and hasattr(self.loader, "report") else (
-            self.loader.hook.report(losses_of(batch), batch) if named else self.loader.hook.report(losses_of(batch))
-        )  # fmt: skip
+        report = self.loader.report if named and hasattr(self.loader, "report") else self.loader.hook.report
+        loss = report(losses_of(batch), batch) if named else report(losses_of(batch))
         return None if loss is None else float(loss)
 
     # -- stopping ------------------------------------------------------------------------------------------------------

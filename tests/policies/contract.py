@@ -1,4 +1,4 @@
-"""The contract that every policy keeps: checks that take a function which makes one, and the granularity it decides at."""
+"""The contract that every policy keeps: checks that take a function that makes one, and its granularity."""
 
 import copy
 import pickle

@@ -1,4 +1,4 @@
-"""AutoAssist: its recursions against plain NumPy, its chances against the formula, its two warm-ups, and what it learns from."""
+"""AutoAssist: its recursions against plain NumPy, its chances against the formula, its two warm-ups, its food."""
 
 import numpy as np
 import pytest
@@ -181,7 +181,7 @@ def test_a_refused_state_changes_nothing():
     before = policy.state_dict()
     broken = {**before, "assistant": {**before["assistant"], "version": 9}}
     for state in ({**before, "settings": "AutoAssist(gamma=1.0)"}, broken):
-        with pytest.raises(ValueError, match="gamma=1.0|version=9"):
+        with pytest.raises(ValueError, match=r"gamma=1.0|version=9"):
             policy.load_state_dict(state)
         np.testing.assert_equal(policy.state_dict(), before)
 

@@ -1,4 +1,4 @@
-"""ClassBalanced: as even as the budget allows, the whole budget and no more, from the first block on and under drift."""
+"""ClassBalanced: as even as the budget allows, all of it and no more, from the first block on and under drift."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Decisions for a given seed stay the same from version to version: hashes of what each policy said of one fixed stream."""
+"""Decisions for a given seed stay the same from version to version: hashes of what each said of one stream."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""InfoBatch: what it remembers, what it drops, unbiased weights, its first and last passes, and data sets it cannot work on."""
+"""InfoBatch: what it remembers, what it drops, unbiased weights, first and last passes, data sets it cannot work on."""
 
 import io
 import warnings

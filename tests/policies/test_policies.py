@@ -141,9 +141,11 @@ def test_bad_settings_are_refused_at_construction(make, message):
 
 @pytest.mark.parametrize(
     "make, positional",
-    [(AutoThreshold, 0), (ThreeStage, 0), (Random, 1), (FixedThreshold, 1), (ClassBalanced, 1), (AutoAssist, 0), (InfoBatch, 0),
-     (SelectiveBackprop, 0), (SelectionViaProxy, 1), (StaticEL2N, 1), (DynamicEL2N, 1)],
-)  # fmt: skip
+    [
+        *((kind, 0) for kind in (AutoThreshold, ThreeStage, AutoAssist, InfoBatch, SelectiveBackprop)),
+        *((kind, 1) for kind in (Random, FixedThreshold, ClassBalanced, SelectionViaProxy, StaticEL2N, DynamicEL2N)),
+    ],
+)
 def test_settings_but_the_one_that_must_be_given_are_keyword_only(make, positional):
     with pytest.raises(TypeError, match="positional argument"):
         make(*[0.5] * (positional + 1))

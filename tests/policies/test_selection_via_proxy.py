@@ -150,7 +150,7 @@ def test_streams_and_batches_are_refused_with_what_to_use_instead(tokenizer):
         match="SelectionViaProxy needs examples by index, and an iterable.*: Random, .*ThreeStage, .* or ",
     ):
         build(tokenizer, SelectionViaProxy(0.5), Stream(), shuffle=None)
-    with pytest.raises(ValueError, match="SelectionViaProxy .* needs granularity='example'"):
+    with pytest.raises(ValueError, match=r"SelectionViaProxy .* needs granularity='example'"):
         build(tokenizer, SelectionViaProxy(0.5), granularity="batch")
 
 

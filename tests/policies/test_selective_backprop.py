@@ -1,4 +1,4 @@
-"""SelectiveBackprop: the share it keeps and by which rank, its window and warm-up, and dense batches with a score_fn."""
+"""SelectiveBackprop: the share it keeps and by which rank, its window and warm-up, dense batches with a score_fn."""
 
 import io
 import warnings
@@ -131,7 +131,7 @@ def test_a_refused_state_changes_nothing():
     judged(policy, np.random.default_rng(0).random(100))
     before = policy.state_dict()
     for state in ({**before, "settings": "SelectiveBackprop(beta=9.0)"}, {**before, "recent": "none"}):
-        with pytest.raises(ValueError, match="beta=9.0|could not convert"):
+        with pytest.raises(ValueError, match=r"beta=9.0|could not convert"):
             policy.load_state_dict(state)
         np.testing.assert_equal(policy.state_dict(), before)
 

@@ -138,7 +138,7 @@ def test_a_loader_that_does_not_suit_is_refused(arguments, message):
 
 
 def test_blocks_that_overtake_have_no_index(tokenizer):
-    with pytest.raises(ValueError, match="StaticEL2N needs examples by index.*in_order=True"):
+    with pytest.raises(ValueError, match=r"StaticEL2N needs examples by index.*in_order=True"):
         build(tokenizer, StaticEL2N(0.5, after=0), Model(), num_workers=1, in_order=False)
 
 

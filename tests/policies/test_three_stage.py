@@ -101,7 +101,7 @@ def test_what_each_stage_keeps(granularity, cutoff):
 
 def test_the_backward_gate_opens_with_the_fit_stage():
     policy = ThreeStage(warmup=64)
-    for *_, stage, _ in run(policy):
+    for _ in run(policy):
         assert policy.gates_backward or policy.stage == "warm-up"
     assert ThreeStage(warmup=64).gates_backward is False
 

@@ -126,7 +126,7 @@ def test_equal_losses_are_all_kept_and_teach_nothing_worth_filtering_by(loss, pr
 
 
 def forgetful(policy, reports=900, n=64):
-    """Easy words are easy until report 400, then as hard as any: the model forgot what it no longer saw. Stages, in order."""
+    """Easy words are easy until report 400, then as hard as any: the model forgot what it no longer saw. Stages."""
     stages = []
     for i in range(reports):
         rng = np.random.default_rng([5, i])

@@ -80,7 +80,7 @@ def test_nothing_is_measured_before_the_fit_stage():
 def test_a_predictor_of_the_users_own_is_asked_and_taught():
     mine = Remembering(0.9)
     policy = ThreeStage(warmup=64, predictor=mine, alt=100.0, window=2, audit=0.0)
-    for candidates, losses, screened, _, stage, threshold in run(policy, stop=12):
+    for _, losses, screened, _, stage, threshold in run(policy, stop=12):
         assert screened.all()
         if stage != "warm-up":
             n, y = mine.taught[-1]

@@ -1,4 +1,4 @@
-"""Every stage, and chains of them: interrupted anywhere, saved and loaded after each item, twice in a row; nothing is lost."""
+"""Every stage, and chains of them: interrupted anywhere, saved and loaded after each item, twice in a row."""
 
 import sys
 from importlib import import_module
@@ -61,6 +61,10 @@ def collator():
     return Collator(tokenizer=None, label="label", collate_fn=None, single=False, pin_memory=False)
 
 
+def grouped():
+    return Regroup(given(), 3, 2, drop_last=False)
+
+
 CHAINS = {
     "screen": lambda: screen(Odd(), given()),
     "screen everything": lambda: screen(TrainAll(), given(), refilling=False),
@@ -72,9 +76,9 @@ CHAINS = {
     "regroup": lambda: Regroup(given(), 4, 2, drop_last=False),
     "keep last": lambda: KeepLast(given(decided=True)),
     "collate": lambda: Collate(given(decided=True), collator()),
-    "a chain": lambda: Collate(Refill(score(screen(Odd(), Regroup(given(), 3, 2, drop_last=False))), 4, 1, drop_last=False), collator()),
-    "a chain of batches": lambda: Collate(KeepLast(screen(Random(0.5, seed=1), Regroup(given(), 3, 2, drop_last=False), False, False)), collator()),
-}  # fmt: skip
+    "a chain": lambda: Collate(Refill(score(screen(Odd(), grouped())), 4, 1, drop_last=False), collator()),
+    "a chain of batches": lambda: Collate(KeepLast(screen(Random(0.5, seed=1), grouped(), False, False)), collator()),
+}
 
 
 def test_every_stage_of_the_room_is_tried():
@@ -121,7 +125,7 @@ def test_saved_and_loaded_after_each_item(name, twice):
 
 def test_a_state_of_another_chain_is_refused_in_words():
     state = CHAINS["refill"]().state_dict()
-    with pytest.raises(ValueError, match="of a chain with 'Refill' where this one has 'KeepLast'.*buffer_batches="):
+    with pytest.raises(ValueError, match=r"of a chain with 'Refill' where this one has 'KeepLast'.*buffer_batches="):
         CHAINS["keep last"]().load_state_dict(state)
 
 

@@ -19,7 +19,7 @@ class Stream(IterableDataset):
 def test_a_plain_loader_of_its_parts_refuses_in_words(data):
     skip_first_batches = pytest.importorskip("accelerate.data_loader").skip_first_batches
     loader = FilteringDataLoader(data, 8, policy=Random(0.5, seed=1))
-    with pytest.raises(RuntimeError, match="would not filter.*load_state_dict.*ignore_data_skip=True"):
+    with pytest.raises(RuntimeError, match=r"would not filter.*load_state_dict.*ignore_data_skip=True"):
         next(iter(skip_first_batches(loader, 2)))
     own = DataLoader(ROWS, 4, collate_fn=loader.collate_fn.collate_fn)  # who knows why may have the function
     assert len(next(iter(own))["label"]) == 4

@@ -343,10 +343,16 @@ def test_rows_are_asked_for_as_a_sampler_asks(kind):
     assert policy.together().tolist() == list(range(32))
 
 
-@pytest.mark.parametrize("batches", [
-    np.array_split(np.arange(64)[::-1], 8), list(torch.arange(64).flip(0).split(8)), [list(range(i, i - 8, -1)) for i in range(63, 0, -8)],
-    [range(i, i + 8) for i in range(0, 64, 8)]], ids=["arrays", "tensors", "lists", "ranges"],
-)  # fmt: skip
+@pytest.mark.parametrize(
+    "batches",
+    [
+        np.array_split(np.arange(64)[::-1], 8),
+        list(torch.arange(64).flip(0).split(8)),
+        [list(range(i, i - 8, -1)) for i in range(63, 0, -8)],
+        [range(i, i + 8) for i in range(0, 64, 8)],
+    ],
+    ids=["arrays", "tensors", "lists", "ranges"],
+)
 @pytest.mark.parametrize("policy", [lambda: DynamicEL2N(0.5), lambda: InfoBatch(epochs=None)])
 def test_batch_samplers_of_arrays_and_tensors_have_indices_too(batches, policy):
     rows = [{"input_ids": [i + 1], "label": i % 2} for i in range(64)]

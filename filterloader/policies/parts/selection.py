@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -58,7 +58,7 @@ def _rows_of(blocks: Any) -> np.ndarray:
     return getattr(blocks, "rows", np.arange(blocks.examples))
 
 
-def gather(blocks: Iterable[tuple[Candidates, Any]], score: Callable[[Any, Candidates], np.ndarray]) -> np.ndarray:
+def gather(blocks: Any, score: Callable[[Any, Candidates], np.ndarray]) -> np.ndarray:
     """One score a surveyed example, float32 ``[blocks.examples]``, nan where it is not finite (a warning says how
     many).
 

@@ -11,7 +11,7 @@ import numpy as np
 from filterloader.data.checks import check_same, pasteable_repr
 
 PART: Any = object()  # marks an attribute that is Stateful itself, and brings its own state back
-_KINDS = {bool: (bool, np.bool_), int: Integral, float: Real}
+_KINDS: dict[type, Any] = {bool: (bool, np.bool_), int: Integral, float: Real}
 
 
 class Stateful:

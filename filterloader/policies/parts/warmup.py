@@ -80,8 +80,9 @@ class Warmup(Stateful):
         self._reports += 1
         if labels is not None and losses is not None:
             self._compare_with_guessing(labels, losses)
-        if self.length is not None and (isinstance(self.length, int) or total is not None):
-            self.over = self._seen >= (self.length if isinstance(self.length, int) else self.length * total)
+        share = isinstance(self.length, float)
+        if self.length is not None and not (share and total is None):
+            self.over = self._seen >= self.length * ((total or 0) if share else 1)
             if self.over and self._guesses:
                 self._tell_that_nothing_is_learnt()
         else:

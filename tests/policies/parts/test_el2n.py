@@ -15,7 +15,7 @@ def plain(logits, label):
 
 
 def heads(n=6, c=4, t=5, s=3, seed=0):
-    """(intent logits, intent labels, slot logits, slot labels): some tokens are no slots, one example has none at all."""
+    """(intent logits, intent labels, slot logits, slot labels): some tokens are no slots, one example has none."""
     rng = np.random.default_rng(seed)
     slots = np.where(rng.random((n, t)) < 0.5, -100, rng.integers(0, s, (n, t)))
     slots[2] = -100

@@ -15,8 +15,7 @@ def rng(seed=0):
 
 def placed(ids, indexed=True):
     ids = np.asarray(ids)
-    candidates = Candidates(len(ids)).placed(0, ids if indexed else None, None)
-    return candidates
+    return Candidates(len(ids)).placed(0, ids if indexed else None, None)
 
 
 def test_the_top_share_is_the_top_share():

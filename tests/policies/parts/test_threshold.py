@@ -97,7 +97,7 @@ def test_a_constant_loss_is_its_own_threshold(window):
 @pytest.mark.parametrize("policy", [AutoThreshold, ThreeStage])
 def test_a_policy_takes_a_threshold_that_moves_and_no_number(policy):
     assert policy(threshold=MovingAverageThreshold(4)).threshold.window == 4
-    with pytest.raises(ValueError, match="threshold must be a MovingAverageThreshold, got 0.3; FixedThreshold"):
+    with pytest.raises(ValueError, match=r"threshold must be a MovingAverageThreshold, got 0.3; FixedThreshold"):
         policy(threshold=0.3)
 
 
@@ -176,5 +176,5 @@ def test_a_state_is_a_copy():
 
 
 def test_a_state_of_another_window_is_refused_with_both_values():
-    with pytest.raises(ValueError, match="window=4.*window=8"):
+    with pytest.raises(ValueError, match=r"window=4.*window=8"):
         MovingAverageThreshold(8).load_state_dict(MovingAverageThreshold(4).state_dict())

@@ -65,13 +65,15 @@ def test_no_other_length_is_wondered_at(recwarn, length):
 )
 def test_a_loss_that_never_settles_is_waited_for_1024_reports_and_no_longer(length, total, where):
     warmup = Warmup(length)
-    with pytest.warns(UserWarning) as told:
+    with pytest.warns(UserWarning, match="had not settled") as told:
         assert reports_needed(warmup, 16, total, most=2000) == 1024
         assert not any(warmup.observe(16, total, False) for _ in range(10))
-    assert [str(one.message) for one in told] == [
-        f"the warm-up was ended after 1024 reports, although the loss had not settled: warmup={length!r} waits for that{where}; "
+    message = (
+        "the warm-up was ended after 1024 reports, although the loss had not settled: "
+        f"warmup={length!r} waits for that{where}; "
         "give warmup= a count of examples, or a share and the loader total_examples="
-    ]
+    )
+    assert [str(one.message) for one in told] == [message]
 
 
 def test_a_loss_that_settles_at_the_last_moment_is_nothing_to_warn_of(recwarn):
