@@ -96,39 +96,44 @@ class FilteringDataLoader:
         (100, 100, 1)
     """
 
+    dataset: Any
+    sampler: Any
+    batch_sampler: Any
+    pin_memory: bool
+    drop_last: bool
     use_stateful_dataloader = True  # tells accelerate to save the state of a loader that it holds
 
     def __init__(
         self,
-        dataset,
+        dataset: Any,
         batch_size: int | None = 1,
         shuffle: bool | None = None,
-        sampler=None,
-        batch_sampler=None,
+        sampler: Any = None,
+        batch_sampler: Any = None,
         num_workers: int = 0,
         collate_fn: Callable | None = None,
         pin_memory: bool = False,
         drop_last: bool = False,
         timeout: float = 0,
         worker_init_fn: Callable | None = None,
-        multiprocessing_context=None,
+        multiprocessing_context: Any = None,
         generator: torch.Generator | None = None,
         *,
         prefetch_factor: int | None = None,
         persistent_workers: bool = False,
         pin_memory_device: str = "",
         in_order: bool = True,
-        tokenizer=None,
+        tokenizer: Any = None,
         text: str | int | tuple | None = None,
         label: str | int | None = "label",
-        policy=None,
+        policy: Any = None,
         granularity: str = "example",
         features: str | Callable[[Candidates], Any] | None = None,
         score_fn: Callable | None = None,
         seed: int | None = None,
         total_examples: int | None = None,
         buffer_batches: int | None = None,
-    ):
+    ) -> None:
         self.policy = ThreeStage() if policy is None else policy
         self._policy = complete(self.policy)
         arguments.check(dataset, tokenizer, text, label, self._policy, granularity, score_fn)
@@ -185,14 +190,15 @@ class FilteringDataLoader:
         self._survey = survey.Survey(policy, source, collate, features=words, finish=reader.tokenized,
                                      score_fn=score_fn, size=plan.size, ledger=ledger)  # fmt: skip
 
-        self._read = stage = Read(source)
+        self._read = Read(source)
+        stage: Any = self._read
         if plan.regroups:
             stage = Regroup(stage, plan.size, plan.batches, drop_last=self.drop_last and not plan.refills)
         by_example = self.granularity == "example"
         stage = Screen(stage, policy, ledger, features=words, by_example=by_example, refilling=plan.refills)
         if plan.texts:
             stage = Tokenize(stage, reader.tokenized)
-        if plan.scores:
+        if plan.scores and score_fn is not None:
             size = plan.size if plan.regroups or plan.refills else None
             stage = Score(stage, policy, ledger, self.hook, score_fn=score_fn, collate=collate, size=size)
         if plan.refills:
@@ -237,7 +243,8 @@ class FilteringDataLoader:
         """Tell data set and sampler which epoch begins, where they have a ``set_epoch`` (streams, samplers)."""
         self._set_epoch = epoch
         samplers = (self.sampler, self.batch_sampler, getattr(self.batch_sampler, "sampler", None))
-        for part in {id(part): part for part in (self.dataset, *samplers)}.values():
+        parts: tuple[Any, ...] = (self.dataset, *samplers)
+        for part in {id(part): part for part in parts}.values():
             if hasattr(part, "set_epoch"):
                 part.set_epoch(epoch)
 

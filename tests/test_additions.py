@@ -1,4 +1,4 @@
-"""Additions: a toy stage, feature, data set and framework, added as CONTRIBUTING says, work, and the suites find them."""
+"""Additions: a toy stage, feature, data set and framework, added as CONTRIBUTING says, and found."""
 
 import sys
 

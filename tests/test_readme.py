@@ -30,7 +30,7 @@ SETUP.read(ROOT / "setup.cfg", encoding="utf-8")
 
 
 def blocks(page):
-    return re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S)
+    return re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
 
 
 def rows(page, first):
@@ -90,7 +90,7 @@ def test_the_states_of_the_readme_go_on_in_mid_pass(given):
 
 
 def test_there_are_two_commands_for_a_fresh_machine_and_the_check_runs_them():
-    commands = re.findall(r"^    python3 -m venv .*$", README, re.M)
+    commands = re.findall(r"^    python3 -m venv .*$", README, re.MULTILINE)
     assert len(commands) == 2 and README.count("python3 -m venv") == 2
     check = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     for what in ('pip install -q -e ".[test]"', "bin/python -m pytest -n 2", "bin/filterloader train"):
@@ -101,7 +101,7 @@ def test_there_are_two_commands_for_a_fresh_machine_and_the_check_runs_them():
 @pytest.mark.parametrize("name", PAGES)
 def test_links_lead_somewhere(name):
     page = PAGES[name]
-    defined = dict(re.findall(r"^\[(\w+)\]: (\S+)$", page, re.M))
+    defined = dict(re.findall(r"^\[(\w+)\]: (\S+)$", page, re.MULTILINE))
     used = set(re.findall(r"\]\[(\w+)\]", page))
     assert used == set(defined)
     for link in [*re.findall(r"\]\(([^)]+)\)", page), *defined.values()]:
@@ -154,7 +154,7 @@ def test_the_table_of_features_is_what_features_takes():
 
 
 def test_the_results_are_those_of_their_pages():
-    links = dict(re.findall(r"^\[(\w+)\]: (\S+)$", README, re.M))
+    links = dict(re.findall(r"^\[(\w+)\]: (\S+)$", README, re.MULTILINE))
     table = rows(README, "task, passes")
     assert len(table) >= 6
     for task, everything, policy, control, difference in table:
@@ -164,7 +164,7 @@ def test_the_results_are_those_of_their_pages():
         numbers = [told, *re.findall(r"\d+\.\d+", f"{policy} {control}")]
         assert len(numbers) == 4
         assert any(all(number in line for number in numbers) for line in page.splitlines()), task
-        assert re.search(rf"^\| train_all 1 \| {everything} ", page, re.M), task
+        assert re.search(rf"^\| train_all 1 \| {everything} ", page, re.MULTILINE), task
 
 
 def test_the_scalars_that_are_linked_are_those_that_are_held():
@@ -199,5 +199,5 @@ def test_one_version_is_told_everywhere():
     version = filterloader.__version__
     assert re.fullmatch(r"\d+\.\d+\.\d+", version)
     assert SETUP["metadata"]["version"] == "attr: filterloader.__version__"
-    assert re.findall(r"^## (\S+)", CHANGELOG, re.M)[0] == version
+    assert re.findall(r"^## (\S+)", CHANGELOG, re.MULTILINE)[0] == version
     assert f'__version__ = "{version}"' in (ROOT / "filterloader" / "__init__.py").read_text(encoding="utf-8")

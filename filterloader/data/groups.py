@@ -89,8 +89,8 @@ class _Blocks:
             return self._full.pop()
         if self._error is None:
             raise StopIteration
-        error, self._error = self._error, None
-        return Unread([], error)
+        last, self._error = self._error, None
+        return Unread([], last)
 
 
 class Kept(IterableDataset):

@@ -40,7 +40,7 @@ class Indices:
         self.at_first_draw: list | None = None
         self.placed: Drawn | None = None
         self.drawing = False
-        self._pass: _Drawing | None = None
+        self._pass: Any = None
         self._pending: deque[Drawn] = deque()
         self._pass_over = 0
         self._left, self._next = 0, _FIRST  # draws that a sampler in groups still has; rows of the next group

@@ -47,14 +47,15 @@ class Source:
         at_once: int = BLOCK,
         overlap: bool = False,
     ):
-        self.reference, self.reader, self.apart, self.overlap, self.at_once = reference, reader, apart, overlap, at_once
+        self.reference: Any = reference
+        self.reader, self.apart, self.overlap, self.at_once = reader, apart, overlap, at_once
         self.streaming = isinstance(reference.dataset, IterableDataset)
         self.total_is_given = total is not None
-        self.total = total if total is not None else _length(reference, apart)
+        self.total: Any = total if total is not None else _length(reference, apart)
         ordered = reference.in_order or not reference.num_workers
         sampler = None if self.streaming else self._index_sampler()
-        self.indices = None if self.streaming else Indices(sampler, generators_of(reference), ordered=ordered)
-        self._loader: DataLoader | None = None
+        self.indices: Any = None if self.streaming else Indices(sampler, generators_of(reference), ordered=ordered)
+        self._loader: Any = None
         self._rows: Any = None  # what the inner loader reads from
         self._table: tuple | None = None  # what the data set was, and the table behind it
 
@@ -127,7 +128,7 @@ class Source:
             return given.dataset
         table = self._table_of(given.dataset)
         names = None if table is None else self.reader.columns_of(table)
-        return given.dataset if names is None else ArrowRows(given.dataset, table, names)
+        return given.dataset if table is None or names is None else ArrowRows(given.dataset, table, names)
 
     def _readable_stream(self) -> Any:
         given, size = self.reference, self.block_size
@@ -164,11 +165,10 @@ class Source:
         if self.streaming and not given.num_workers:
             return DataLoader(Kept(self._rows), batch_size=None, collate_fn=as_it_is, **how)
         if self.streaming:
-            read = _StreamReader(self.reader, passed)
             grouped = self._rows is not given.dataset  # in blocks already
             size = None if grouped else self.block_size
-            last = {} if size is None else {"drop_last": given.drop_last and not self.apart}
-            return DataLoader(self._rows, batch_size=size, collate_fn=read, **last, **how)
+            last: dict[str, Any] = {} if size is None else {"drop_last": given.drop_last and not self.apart}
+            return DataLoader(self._rows, batch_size=size, collate_fn=_StreamReader(self.reader, passed), **last, **how)
         rows, read = (self._rows, self.reader.read) if given.num_workers else (Draws(), as_it_is)
         if given.batch_sampler is None:
             return DataLoader(rows, batch_size=None, sampler=self.indices, collate_fn=read, **how)
@@ -181,7 +181,7 @@ class Source:
         if sampler is None:
             return self.reference.sampler
         if self.apart and self.reference.batch_size is not None:
-            return BatchSampler(sampler.sampler, self.block_size, drop_last=False)
+            return BatchSampler(sampler.sampler, self.block_size or 1, drop_last=False)
         return sampler
 
     @property
@@ -253,12 +253,12 @@ class _StreamReader:
         return candidates
 
 
-def _listed(reference: DataLoader) -> int | None:
+def _listed(reference: Any) -> int | None:
     """How many batches a batch sampler that is a list has; None where it is none."""
     return len(reference.batch_sampler) if isinstance(reference.batch_sampler, (list, tuple)) else None
 
 
-def _length(reference: DataLoader, apart: bool) -> int | None:
+def _length(reference: Any, apart: bool) -> int | None:
     """Examples that one pass reads, where that is known."""
     if isinstance(reference.batch_sampler, (list, tuple)):
         return sum(map(len, reference.batch_sampler))

@@ -22,7 +22,7 @@ class Collator:
     name ends in ``_labels``, are padded with -100. Dtypes: int64, real numbers float32, one truth value a row bool (a
     label: int64)."""
 
-    def __init__(self, *, tokenizer, label, collate_fn, single, pin_memory):
+    def __init__(self, *, tokenizer: Any, label: Any, collate_fn: Any, single: bool, pin_memory: bool):
         self.collate_fn, self.label, self.single = collate_fn, label, single
         self.pin_memory = pin_memory and torch.accelerator.is_available()
         self.masks = "attention_mask" in getattr(tokenizer, "model_input_names", ("attention_mask",))
@@ -42,7 +42,7 @@ class Collator:
         return _pin(batch) if self.pin_memory else batch
 
     def _pad(self, candidates: Candidates) -> Batch:
-        tokens = candidates.tokens
+        tokens: Any = candidates.tokens
         columns = {"input_ids": tokens, **candidates.columns}
         if self.masks and "attention_mask" not in columns:
             columns["attention_mask"] = None

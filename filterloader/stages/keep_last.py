@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from filterloader.data.candidates import Decided
 from filterloader.stages.stage import Stage, loaded, saved, size
 
 
@@ -13,7 +12,7 @@ class KeepLast(Stage):
 
     def __init__(self, source: Any):
         super().__init__(source)
-        self.kept: Decided | None = None
+        self.kept: Any = None
 
     def make(self) -> None:
         while self.item is None and self.pull():

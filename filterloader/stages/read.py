@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from filterloader.data.candidates import Candidates
 from filterloader.data.checks import check_same
-from filterloader.data.groups import Groups, Unread
+from filterloader.data.groups import Unread
 from filterloader.data.indices import Drawn
 from filterloader.data.randomness import generators_of, restored, set_states, states_of
 from filterloader.data.source import Source
@@ -43,8 +43,8 @@ class Read:
 
     def __init__(self, source: Source):
         self.source = source
-        self._at_start: list | None = None  # random states before the pass
-        self._groups: Groups | None = None
+        self._at_start: Any = None  # random states before the pass
+        self._groups: Any = None
         self._opened = False  # whether any pass has begun, in this process or before
         self.clear()
 
@@ -52,7 +52,7 @@ class Read:
         """No pass is under way."""
         self.running = self.exhausted = False
         self.place = Place()
-        self.item: Candidates | None = None
+        self.item: Any = None
         self._blocks: list[Candidates] = []  # of a group that was read
         self._again: list[Drawn] = []  # draws of a group that could not be read as a whole
         self._errors: list[Exception] = []  # still to be raised
@@ -183,14 +183,15 @@ class Read:
             error: what was raised for all of them.
             drawn: the numbers as they were drawn; None for a stream.
         """
-        good, errors = [], []
+        good: list = []
+        errors: list[Exception] = []
         if self.source.apart and not self.source.reader.single and len(rows) > 1:
-            for place, row in enumerate(rows):
+            for number, row in enumerate(rows):
                 try:
                     self._read_rows([row], drawn)
                     good.append(row)
                 except RowError as found:
-                    errors.append(found.numbered([self.place.rows + place]))
+                    errors.append(found.numbered([self.place.rows + number]))
                 except Exception as found:
                     errors.append(found)
         block = self._read_rows(good, drawn) if good and errors else None

@@ -29,8 +29,8 @@ class Refusing:
         raise RuntimeError(
             "a DataLoader was rebuilt from the parts of a FilteringDataLoader, and would not filter (accelerate's "
             "skip_first_batches does so, and with it a Trainer that resumes). Resume with "
-            "loader.load_state_dict(state) and tell the framework not to skip batches (Trainer: ignore_data_skip=True). The function itself is "
-            "loader.collate_fn.collate_fn"
+            "loader.load_state_dict(state), and tell the framework not to skip batches (Trainer: "
+            "ignore_data_skip=True). The function itself is loader.collate_fn.collate_fn"
         )
 
 

@@ -53,7 +53,7 @@ class Refill(Stage):
 
     def _choose(self, waiting: Candidates) -> np.ndarray:
         """Places of the next batch among what waits, rising."""
-        lengths = waiting.lengths
+        lengths: Any = waiting.lengths
         if lengths is None and waiting.texts is not None:
             lengths = sum(text.lengths for text in waiting.texts)
         if lengths is None or len(waiting) <= self.batch_size:

@@ -50,7 +50,8 @@ class Survey:
     ):
         self.policy, self.ledger = policy, ledger
         self._source, self._collate, self._features = source, collate, features
-        self._finish, self._score_fn, self._size = finish, score_fn, size or 32
+        self._finish, self._size = finish, size or 32
+        self._score_fn: Any = score_fn
 
     @property
     def length(self) -> int:
@@ -119,9 +120,8 @@ def check(policy: Any, source: Source, *, features: Any, score_fn: Any) -> None:
                 f"{name} needs examples by index, and in_order=False with workers loses which is which; use "
                 f"in_order=True, or choose a policy that needs no index: {fitting(streams=True)}"
             )
-    if surveys:
-        if not hasattr(source.reference.dataset, "__len__"):
-            raise ValueError(f"{name} needs to know how many examples there are; give the data set a __len__")
+    if surveys and not hasattr(source.reference.dataset, "__len__"):
+        raise ValueError(f"{name} needs to know how many examples there are; give the data set a __len__")
     if surveys and policy.survey_scores and score_fn is None:
         raise ValueError(_no_score_fn(policy))
     crossed = getattr(features, "label", False) in (None, True)  # None: wherever there is a label
@@ -177,6 +177,7 @@ def _joined(parts: list, order: torch.Tensor) -> Any:
     fill = 0 if first.is_floating_point() or first.dtype == torch.bool else IGNORED
     out, at = torch.full([len(order), *shape], fill, dtype=first.dtype), 0
     for part in parts:
-        out[(slice(at, at + len(part)), *(slice(size) for size in part.shape[1:]))] = part
+        where = (slice(at, at + len(part)), *map(slice, part.shape[1:]))
+        out[where] = part
         at += len(part)
     return out[order]

@@ -150,17 +150,13 @@ class Stream(IterableDataset):
 @pytest.mark.parametrize("how", ["stream", "overtaking"])
 def test_streams_without_an_index_are_refused_and_the_others_named(tokenizer, how):
     data, more = (Stream(), {}) if how == "stream" else (sentences(40), {"num_workers": 1, "in_order": False})
-    with pytest.raises(
-        ValueError, match="InfoBatch needs examples by index.*Random, .*ThreeStage, .* or "
-    ):
+    with pytest.raises(ValueError, match=r"InfoBatch needs examples by index.*Random, .*ThreeStage, .* or "):
         FilteringDataLoader(data, tokenizer=tokenizer, batch_size=4, policy=InfoBatch(epochs=3), **more)
 
 
 def test_candidates_without_an_index_are_refused():
     candidates = Candidates(3)
-    with pytest.raises(
-        ValueError, match="InfoBatch .*by its index.*stream gives none.*Random, .*ThreeStage, .* or "
-    ):
+    with pytest.raises(ValueError, match=r"InfoBatch .*by its index.*stream gives none.*Random, .*ThreeStage, .* or "):
         InfoBatch(epochs=3).screen(candidates)
 
 

@@ -147,7 +147,7 @@ def test_streams_and_batches_are_refused_with_what_to_use_instead(tokenizer):
 
     with pytest.raises(
         ValueError,
-        match="SelectionViaProxy needs examples by index, and an iterable.*: Random, .*ThreeStage, .* or ",
+        match=r"SelectionViaProxy needs examples by index, and an iterable.*: Random, .*ThreeStage, .* or ",
     ):
         build(tokenizer, SelectionViaProxy(0.5), Stream(), shuffle=None)
     with pytest.raises(ValueError, match=r"SelectionViaProxy .* needs granularity='example'"):

@@ -260,7 +260,7 @@ def test_the_old_word_for_the_warm_up_is_taken_and_the_new_one_said(tokenizer):
     with pytest.warns(DeprecationWarning, match=r"warmup= of a schedule .* write warmup_ratio=0\.25"):
         scheduler = stream_schedule("linear", optimizer, build(tokenizer, TrainAll()), warmup=0.25)
     assert scheduler.get_last_lr() == [0.0]
-    with pytest.raises(ValueError, match="do not give both"), pytest.warns(DeprecationWarning):
+    with pytest.raises(ValueError, match="not give both"), pytest.warns(DeprecationWarning, match="warmup="):
         stream_schedule("linear", optimizer, build(tokenizer, TrainAll()), warmup=0.25, warmup_ratio=0.1)
 
 
