@@ -185,7 +185,9 @@ class FilteringDataLoader:
         )  # fmt: skip
         collate = Collator(tokenizer=self.tokenizer, label=label, collate_fn=reference.collate_fn, single=plan.single,
                            pin_memory=self.pin_memory)  # fmt: skip
-        self.hook = LossHook(policy, ledger, self.position, granularity=self.granularity, single=plan.single)
+        self.hook = LossHook(
+            policy, ledger, self.position, granularity=self.granularity, single=plan.single, remake=collate.remake
+        )
         survey.check(policy, source, features=self.features, score_fn=score_fn)
         self._survey = survey.Survey(policy, source, collate, features=words, finish=reader.tokenized,
                                      score_fn=score_fn, size=plan.size, ledger=ledger)  # fmt: skip

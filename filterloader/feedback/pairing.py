@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,10 +59,11 @@ class Pairing:
 
     Args:
         single: whether a batch is one unbatched row, which may be reported with any number of losses.
+        remake: makes the tensors of a ``Batch`` of its candidates once more; default None.
     """
 
-    def __init__(self, *, single: bool):
-        self.single = single
+    def __init__(self, *, single: bool, remake: Callable[[Candidates], list[torch.Tensor]] | None = None):
+        self.single, self.remake = single, remake
         self._waiting: OrderedDict[int, Waiting] = OrderedDict()
         self.next_id = 0
         self._lookahead: int | None = None
@@ -87,7 +90,10 @@ class Pairing:
         batch_id, self.next_id = self.next_id, self.next_id + 1
         if isinstance(batch, Batch):
             batch.batch_id = batch_id
-        self._waiting[batch_id] = Waiting(batch_id, candidates, Trace(batch))
+        again = None
+        if self.remake is not None and type(batch) is Batch and candidates.tokens is not None and not self.single:
+            again = partial(self.remake, candidates) if candidates.merged == 1 else None
+        self._waiting[batch_id] = Waiting(batch_id, candidates, Trace(batch, remake=again))
         if len(self._waiting) <= _REMEMBERED:
             return batch_id, 0
         self._waiting.popitem(last=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -71,6 +72,7 @@ class LossHook:
         position: where the run stands in its stream.
         granularity: ``"example"``, or ``"batch"``: the mean loss decides on the whole batch.
         single: whether a batch is one unbatched row.
+        remake: makes the tensors of a ``Batch`` of its candidates once more; default None.
 
     Example:
         >>> from filterloader import FilteringDataLoader, FixedThreshold
@@ -81,10 +83,19 @@ class LossHook:
         tensor(2.5000)
     """
 
-    def __init__(self, policy: Any, ledger: Ledger, position: Position, *, granularity: str, single: bool):
+    def __init__(
+        self,
+        policy: Any,
+        ledger: Ledger,
+        position: Position,
+        *,
+        granularity: str,
+        single: bool,
+        remake: Callable[[Candidates], list[torch.Tensor]] | None = None,
+    ):
         self.policy, self.ledger, self.position = policy, ledger, position
         self.granularity, self.single = granularity, single
-        self.pairing = Pairing(single=single)
+        self.pairing = Pairing(single=single, remake=remake)
         self._arriving: deque[_Arriving] = deque()
         self._warned = False  # of losses that are not finite
 

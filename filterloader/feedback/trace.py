@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import FunctionType, ModuleType
 from typing import Any
 from zlib import crc32
@@ -25,17 +25,30 @@ Mark = tuple[tuple[int, ...], int | None]
 class Trace:
     """What is kept of a batch that was handed out: weak references, so that it lives no longer for it, and marks.
 
-    Args:
-        batch: any object; default None, for one of which only the marks are left.
-        marks: shapes and samples of its tensors; default None, taken from the batch.
+    Args: batch: any object; default None, for one of which only the marks are left. marks: shapes and samples of its
+        tensors; default None, taken from the batch. remake: makes the tensors of the batch once more, so that their
+        marks are taken when they are asked for, which is
+            seldom; default None, all are taken now.
     """
 
-    __slots__ = ("_batch", "_tensors", "marks")
+    __slots__ = ("_batch", "_marks", "_remake", "_tensors")
 
-    def __init__(self, batch: Any = None, marks: list[Mark] | None = None):
+    def __init__(
+        self,
+        batch: Any = None,
+        marks: list[Mark] | None = None,
+        remake: Callable[[], list[torch.Tensor]] | None = None,
+    ):
         tensors = [] if batch is None else tensors_of(batch)
-        self._batch, self._tensors = _weak(batch), [weakref.ref(tensor) for tensor in tensors]
-        self.marks = marks_of(batch, tensors) if marks is None else marks
+        self._batch, self._tensors, self._remake = _weak(batch), [*map(weakref.ref, tensors)], remake
+        self._marks = marks_of(batch, tensors) if marks is None and remake is None else marks
+
+    @property
+    def marks(self) -> list[Mark]:
+        """Shapes and samples of its tensors."""
+        if self._marks is None and self._remake is not None:
+            self._marks, self._remake = marks_of(None, self._remake()), None
+        return self._marks or []
 
     def __reduce__(self) -> tuple:
         return Trace, (None, self.marks)

@@ -41,6 +41,11 @@ class Collator:
             batch = self._pad(candidates)
         return _pin(batch) if self.pin_memory else batch
 
+    def remake(self, candidates: Candidates) -> list[torch.Tensor]:
+        """Token ids, mask and class labels of a padded batch once more."""
+        labels = [] if candidates.labels is None else [torch.from_numpy(candidates.labels)]
+        return [*self._pad(candidates).values(), *labels]
+
     def _pad(self, candidates: Candidates) -> Batch:
         tokens: Any = candidates.tokens
         columns = {"input_ids": tokens, **candidates.columns}

@@ -23,6 +23,8 @@ class Place(NamedTuple):
 
     def after(self, rows: int, worker: int = -1) -> Place:
         """Behind one more block of so many rows."""
+        if worker < 0:
+            return Place(self.rows + rows, self.blocks + 1, self.by_worker)
         counts = dict(self.by_worker)
         counts[worker] = counts.get(worker, 0) + 1
         return Place(self.rows + rows, self.blocks + 1, tuple(sorted(counts.items())))
@@ -85,7 +87,7 @@ class Read:
         if self.source.indices is not None:
             self.source.indices.start(self.place.blocks, self.source.indices.at_first_draw)
         with restored(self.source.reference, self._at_start):
-            self._groups = self.source.open(dict(self.place.by_worker))
+            self._groups = self.source.open(dict(self.place.by_worker) or {-1: self.place.blocks})
         if self.source.indices is not None:
             self.source.indices.catch_up()
 

@@ -38,7 +38,12 @@ class Stage:
 
     def make(self) -> None:
         """Work on items of the source until there is an item here, or the source is at its end."""
-        while self.item is None and self.pull():
+        source = self.source
+        while self.item is None:
+            if self.taken is None:  # as in pull, which costs a call
+                if source.next() is None:
+                    return
+                self.taken, source.item = source.item, None
             self.work(self.taken)
 
     def pull(self) -> bool:

@@ -185,6 +185,7 @@ def test_on_a_device_values_are_looked_at_only_where_shapes_do_not_tell(monkeypa
         waited.append(wait)
         return sampled(tensor, wait) if wait else None
 
+    assert all(waiting.trace.marks for waiting in loader.hook.pairing._waiting.values())  # of what was handed out
     monkeypatch.setattr(trace, "_sample", away)
     silently(lambda: loader.hook.report(own(batches[2]), rebuilt(batches[2])))
     assert not any(waited)
