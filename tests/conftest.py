@@ -129,9 +129,10 @@ class Clock:
 
 
 @pytest.fixture(autouse=True)
-def no_accelerator():
+def left_as_it_was():
     """accelerate remembers for the whole process that it is in use, and loaders say that they are unknown to it."""
     yield
+    torch.set_grad_enabled(True)  # an interrupt as torch.no_grad ends leaves gradients off
     if "accelerate.state" in sys.modules:
         sys.modules["accelerate.state"].AcceleratorState._reset_state(True)
 
