@@ -182,7 +182,7 @@ class JointBench(runner.Bench):
             return tokenizer, JointModel(base, len(task.classes), len(task.tags)).to(self.device)
 
     def test(self, model, tokenizer, task: JointTask, recipe) -> float:
-        return float(scored(task.test, task, *predict(model, tokenizer, task.test, task.tags, recipe))["whole"].mean())
+        return float(scored(task.test, *predict(model, tokenizer, task.test, task.tags, recipe))["whole"].mean())
 
     def run(self, fresh, tokenizer, system: System, policy, task: JointTask, recipe, *, seed: int):
         rows, pad = encode(tokenizer, task.train, task.tags), tokenizer.pad_token_id
@@ -191,13 +191,13 @@ class JointBench(runner.Bench):
             torch.random.manual_seed(seed)
             how = {"score": system.scored, "losses": losses_of, "collate_fn": lambda some: collate(some, pad)}
             wall, loader = experiment.train(model, None, rows, policy, recipe, seed=seed, **how)
-        found = scored(task.test, task, *predict(model, tokenizer, task.test, task.tags, recipe))
+        found = scored(task.test, *predict(model, tokenizer, task.test, task.tags, recipe))
         result = experiment.Result(type(policy).__name__, seed, found["whole"], wall, loader.ledger.scalars())
         more = {"intent_accuracy": float(found["intent"].mean()), "intent_correct": packed(found["intent"])}
         return result, loader, more | {name: found[name] for name in ("slot_f1", "macro_f1")}
 
 
-def scored(rows: Sequence[dict], task: JointTask, intents: np.ndarray, slots: list[list[str]]) -> dict[str, Any]:
+def scored(rows: Sequence[dict], intents: np.ndarray, slots: list[list[str]]) -> dict[str, Any]:
     """intent and whole: bool ``[n]``; slot_f1, macro_f1 (of intents): fractions."""
     labels = np.array([row["label"] for row in rows])
     right = np.array([row["slots"] == guessed for row, guessed in zip(rows, slots, strict=True)])

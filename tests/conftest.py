@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from torch.utils.data import IterableDataset, get_worker_info
+from torch.utils.data import Dataset, IterableDataset, get_worker_info
 from transformers import PreTrainedTokenizerFast
 
 from filterloader import FilteringDataLoader, TrainAll
@@ -88,6 +88,19 @@ def same(left, right):
 
 
 # -- data sets and loaders ---------------------------------------------------------------------------------------------
+
+
+class Rows(Dataset):
+    """Rows by number, and nothing else."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, i):
+        return self.rows[i]
 
 
 class Stream(IterableDataset):

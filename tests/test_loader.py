@@ -10,7 +10,6 @@ import torch
 from torch.utils.data import (
     BatchSampler,
     DataLoader,
-    Dataset,
     SequentialSampler,
     SubsetRandomSampler,
     WeightedRandomSampler,
@@ -18,7 +17,7 @@ from torch.utils.data import (
 from transformers import DataCollatorWithPadding
 
 from filterloader import ClassBalanced, FilteringDataLoader, FixedThreshold, Random, ThreeStage, TrainAll
-from tests.conftest import Stream, losses_of, sentences, train
+from tests.conftest import Rows, Stream, losses_of, sentences, train
 
 
 def equal(left, right):
@@ -37,17 +36,6 @@ def same_batches(ref, comp, passes=2):
         left, right = list(ref), list(comp)
         assert len(left) == len(right)
         assert all(map(equal, left, right))
-
-
-class Rows(Dataset):
-    def __init__(self, rows):
-        self.rows = rows
-
-    def __len__(self):
-        return len(self.rows)
-
-    def __getitem__(self, i):
-        return self.rows[i]
 
 
 def text_collate(tokenizer):

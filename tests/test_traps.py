@@ -1,17 +1,13 @@
-"""Traps that other filtering loaders fell into: wrappers, look-ahead, schedules, memory, the JIT switched off."""
+"""Traps that other filtering loaders fell into: wrappers, look-ahead, schedules, memory."""
 
 import copy
 import gc
-import os
 import pickle
-import subprocess
-import sys
 import tracemalloc
 import warnings
 import weakref
 from functools import partial
 from inspect import signature
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -173,28 +169,6 @@ def test_dropping_nearly_everything_is_said_once(tokenizer):
         warnings.simplefilter("error")
         for _ in loader:
             pass
-
-
-@pytest.mark.parametrize(
-    "file",
-    [
-        "kernels/test_ragged.py",
-        "predictors/test_inputs.py",
-        "stages/test_refill.py",
-        "predictors/test_naive_bayes.py",
-        "kernels/test_naive_bayes_twins.py",
-        "predictors/test_logistic.py",
-        "predictors/test_words.py",
-        "data/test_arrow_table.py",
-        "predictors/test_linear_proxy.py",
-    ],
-)
-def test_the_kernels_mean_the_same_without_the_jit(file):
-    root = Path(__file__).parent.parent
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist"]
-    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
-    run = subprocess.run([*command, f"tests/{file}"], env=environment, cwd=root, capture_output=True, text=True)
-    assert run.returncode == 0, run.stdout[-3000:]
 
 
 @pytest.mark.parametrize("policy", [TrainAll, lambda: ThreeStage(warmup=20), lambda: Random(0.5)])

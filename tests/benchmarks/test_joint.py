@@ -104,7 +104,7 @@ def test_a_sentence_counts_only_with_its_intent_and_every_slot(made):
     three = [{**row, "label": task.classes.index(row["intent"])} for row in rows(3)]
     labels = np.array([row["label"] for row in three])
     slots = [row["slots"] for row in three]
-    found = joint.scored(three, task, np.array([1 - labels[0], *labels[1:]]), [slots[0], slots[1], ["O"] * 4])
+    found = joint.scored(three, np.array([1 - labels[0], *labels[1:]]), [slots[0], slots[1], ["O"] * 4])
     assert found["intent"].tolist() == [False, True, True] and found["whole"].tolist() == [False, True, False]
     assert found["slot_f1"] == pytest.approx(2 * 2 / 5)
 

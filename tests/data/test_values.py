@@ -9,28 +9,17 @@ import datasets
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import BatchSampler, Dataset, IterableDataset, SequentialSampler, default_collate
+from torch.utils.data import BatchSampler, IterableDataset, SequentialSampler, default_collate
 
 from filterloader import FilteringDataLoader, Random, ThreeStage, TrainAll
 from filterloader.data import values
 from filterloader.data.candidates import Ragged
 from filterloader.data.values import ABSENT, RowError
-from tests.conftest import Stream
+from tests.conftest import Rows, Stream
 
 N = 200
 PLACES = [0, 5, 150]
 POLICIES = [TrainAll, lambda: Random(0.9, seed=0), lambda: ThreeStage(warmup=50)]
-
-
-class Rows(Dataset):
-    def __init__(self, rows):
-        self.rows = rows
-
-    def __len__(self):
-        return len(self.rows)
-
-    def __getitem__(self, i):
-        return self.rows[i]
 
 
 def dataset_of(rows):

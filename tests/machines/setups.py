@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch.utils.data import (
     BatchSampler,
-    Dataset,
     DistributedSampler,
     RandomSampler,
     SubsetRandomSampler,
@@ -30,7 +29,7 @@ from filterloader import (
     StaticEL2N,
     ThreeStage,
 )
-from tests.conftest import EASY, HARD, Stream, losses_of, sentences
+from tests.conftest import EASY, HARD, Rows, Stream, losses_of, sentences
 
 ROWS = 325  # more than two blocks of candidates, and no multiple of the batch size
 BATCH = 16
@@ -67,19 +66,6 @@ SAMPLERS = (
     "reshuffles",
     "distributed",
 )
-
-
-class Rows(Dataset):
-    """Rows by number, and nothing else."""
-
-    def __init__(self, rows):
-        self.rows = rows
-
-    def __len__(self):
-        return len(self.rows)
-
-    def __getitem__(self, i):
-        return self.rows[i]
 
 
 class Reshuffles:

@@ -1,6 +1,5 @@
 """InfoBatch: what it remembers, what it drops, unbiased weights, first and last passes, data sets it cannot work on."""
 
-import io
 import warnings
 
 import numpy as np
@@ -12,7 +11,7 @@ from torch.utils.data import IterableDataset
 
 from filterloader import FilteringDataLoader, InfoBatch
 from filterloader.data.candidates import Candidates
-from tests.conftest import losses_of, same, sentences, train
+from tests.conftest import losses_of, same, sentences, through_a_file, train
 
 
 def asked(ids, total=None, indexed=True):
@@ -231,11 +230,8 @@ def test_a_second_pass_resumes_in_the_middle_from_a_file(tokenizer, stop):
     first = make()
     train(first)
     out = train(first, stop)
-    file = io.BytesIO()
-    torch.save(first.state_dict(), file)
-    file.seek(0)
     second = make()
-    second.load_state_dict(torch.load(file))
+    second.load_state_dict(through_a_file(first.state_dict()))
     same(ref, out + train(second))
     same(train(whole), train(second))
 

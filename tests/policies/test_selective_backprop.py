@@ -1,6 +1,5 @@
 """SelectiveBackprop: the share it keeps and by which rank, its window and warm-up, dense batches with a score_fn."""
 
-import io
 import warnings
 
 import numpy as np
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 
 from filterloader import FilteringDataLoader, SelectiveBackprop
 from filterloader.data.candidates import Candidates
-from tests.conftest import losses_of, same, sentences, train
+from tests.conftest import losses_of, same, sentences, through_a_file, train
 
 
 def judged(policy, losses, size=32, total=None):
@@ -212,11 +211,8 @@ def test_with_a_score_function_it_resumes_from_a_file(tokenizer, stop):
     ref = train(make())
     first = make()
     out = train(first, stop)
-    file = io.BytesIO()
-    torch.save(first.state_dict(), file)
-    file.seek(0)
     second = make()
-    second.load_state_dict(torch.load(file))
+    second.load_state_dict(through_a_file(first.state_dict()))
     same(ref, out + train(second))
 
 
