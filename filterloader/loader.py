@@ -284,6 +284,7 @@ class FilteringDataLoader:
         """Bring the position up to date."""
         total, in_pass = self._source.total, self._read.place.rows - self._chain.all_waiting
         if not self._read.running:
+            in_pass = 0
             self.position.progress = float(self.position.epoch > 0)
         elif self._chain.over:
             in_pass, self.position.progress = self._read.place.rows, 1.0
@@ -297,7 +298,10 @@ class FilteringDataLoader:
         """The next batch, for which a report is expected now; it is still in the chain."""
         if not self._read.running:
             raise StopIteration
-        ready = self._chain.next()
+        try:
+            ready = self._chain.next()
+        except StopIteration as error:  # which would end the pass in silence
+            raise RuntimeError("a row, a policy or a function of this loader raised StopIteration") from error
         if ready is None:
             self._end_pass()
             raise StopIteration
@@ -317,10 +321,11 @@ class FilteringDataLoader:
                 stacklevel=4,
             )
         self.hook.settle()
-        self._source.finish(self._read.place.rows)
-        self._consumed_before += self._read.place.rows
+        rows, epoch = self._read.place.rows, self.position.epoch
+        self._source.finish(rows)
+        # in one step: an interrupt finds the pass under way or closed, and counts it once
+        self._consumed_before, self.position.epoch, self._read.running = self._consumed_before + rows, epoch + 1, False
         self._chain.clear()
-        self.position.epoch += 1
         self._move()
         self._policy.end_pass()
 

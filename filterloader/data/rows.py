@@ -200,7 +200,7 @@ class Reader:
             n = len(next(iter(listed.values()), ()))
             apart = not self.collate_here or self.reads is not None
             listed = [{name: column[i] for name, column in listed.items()} if apart else None for i in range(n)]
-        elif listed and self.pads(listed[0]):
+        elif listed and self.pads(next((row for row in listed if is_row(row, "input_ids")), listed[0])):
             return self._padded(listed)
         found = Candidates(n=len(listed))
         if listed and all(row is not None for row in listed):

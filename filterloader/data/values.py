@@ -76,6 +76,8 @@ def narrow(array: np.ndarray, *, truths: bool = True) -> np.ndarray:
     """Whole numbers as int64, real ones as float32: what models take. truths: bool stays so, else it is 0 and 1."""
     if array.dtype.kind == "b" and truths:
         return array
+    if array.dtype == np.uint64 and array.size and array.max() > _LARGEST:
+        raise _too_large(array.max())
     return array.astype(np.float32 if array.dtype.kind == "f" else np.int64, copy=False)
 
 
@@ -190,11 +192,20 @@ def _explain(name: str, values: list, wanted: str | None) -> None:
             raise odd(name, values[place], place, len(values), wanted)
     shapes = [_shape(value) for value in values]
     like = next(shape for shape in shapes if shape is not None) if any(shapes) else ()
-    place = next(i for i, shape in enumerate(shapes) if shape is None or shape != like)
+    odd_ones = [i for i, shape in enumerate(shapes) if shape is None or shape != like]
+    if not odd_ones:
+        raise _too_large(f"values of column {name!r}")
+    place = odd_ones[0]
     shape = shapes[place]
     got = "lists of different lengths" if shape is None else f"{list(shape)} beside {list(like or ())}"
     what = f"column {name!r} has nested rows of different shapes, {got}"
     raise RowError(what, "pad it, drop the column, or give a collate_fn", place, len(values))
+
+
+def _too_large(what: Any) -> RowError:
+    return RowError(
+        f"{what}: whole numbers must be at most {_LARGEST}", "store a hash as signed or as text, or drop it"
+    )
 
 
 def _kind(value: Any) -> int:
