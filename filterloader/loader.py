@@ -50,29 +50,29 @@ class FilteringDataLoader:
     every column that holds numbers is in the batch, and a value that is missing there raises; columns of text, times
     and the like are left out (``filterloader.data.rows.Reader``).
 
-    Args: dataset: map-style or iterable, ``datasets.Dataset``, ``datasets.IterableDataset``, or a list of rows.
+    Args:
+        dataset: map-style or iterable, ``datasets.Dataset``, ``datasets.IterableDataset``, or a list of rows.
         tokenizer: one of transformers for raw text, taken as it is now (``model_max_length`` is where texts are cut:
-        set it
-            before); best a fast one: it is copied, and one with parts in Python is called. Default None, for rows
-            that hold ``input_ids``, or no text.
-        text (str, int or a pair): the column of raw text, or two; default None, ``"text"``. label (str or int): the
-        column that becomes ``labels``; None for none; default ``"label"``. policy (Policy): what to train on, or any
-        object with ``screen``, ``judge``, ``state_dict`` and ``load_state_dict``;
-            default None, ``ThreeStage()``.
+            set it before); best a fast one: it is copied, and one with parts in Python is called. Default None, for
+            rows that hold ``input_ids``, or no text.
+        text (str, int or a pair): the column of raw text, or two; default None, ``"text"``.
+        label (str or int): the column that becomes ``labels``; None for none; default ``"label"``.
+        policy (Policy): what to train on, or any object with ``screen``, ``judge``, ``state_dict`` and
+            ``load_state_dict``; default None, ``ThreeStage()``.
         granularity (str): ``"example"`` (default) decides on examples and refills full batches of similar length;
             ``"batch"`` decides on each batch as it stands.
         features: what counts as a word: ``"auto"``, ``"tokens"``, ``"tokens*label"`` (``TokenFeatures``),
             ``"words"``, ``"words*label"``, ``"words+bigrams"``, ``"words+bigrams*label"`` (``WordFeatures``: read
-            from raw text, so that only what is kept is tokenized), one of these classes, or a function ``Candidates
-            -> Bag``; default None, what the policy wants.
+            from raw text, so that only what is kept is tokenized), one of these classes, or a function
+            ``Candidates -> Bag``; default None, what the policy wants.
         score_fn: function ``batch -> losses [batch] or logits [batch, classes]``, run without gradients on what
             passed the screening, so that the backward gate decides before batches are made; policies that look over
             the whole data set score it with this, and say what it must return. Default None.
-        seed (int): of shuffling and of the policy; default None, the generator's, else torch's. total_examples (int):
-        length of a stream that does not know its own; default None. buffer_batches (int): batches held back to group
-        similar lengths; default None, 8 where examples are filtered, else
-            0. With a ``score_fn`` they wait before they are scored, since scores age with every step; at batch
-            granularity before the policy is asked.
+        seed (int): of shuffling and of the policy; default None, the generator's, else torch's.
+        total_examples (int): length of a stream that does not know its own; default None.
+        buffer_batches (int): batches held back to group similar lengths; default None, 8 where examples are
+            filtered, else 0. With a ``score_fn`` they wait before they are scored, since scores age with every step;
+            at batch granularity before the policy is asked.
 
     Attributes:
         hook: ``hook.report``, the same as ``report``.

@@ -74,8 +74,10 @@ class Batch(dict):
     def to(self, device: str | int | torch.device, *, non_blocking: bool = False) -> Batch:
         """Move every tensor to a device, in place, as ``BatchEncoding.to`` does.
 
-        Args: device: where to, as ``torch.Tensor.to`` takes it. A dtype is not a device: it is warned of, and nothing
-            changes. non_blocking: whether to copy while the CPU goes on; default False.
+        Args:
+            device: where to, as ``torch.Tensor.to`` takes it. A dtype is not a device: it is warned of, and nothing
+                changes.
+            non_blocking: whether to copy while the CPU goes on; default False.
 
         Returns:
             This batch.

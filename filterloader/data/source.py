@@ -26,10 +26,11 @@ _GROUP = 1024  # rows read at once where reading has no side effects: enough to 
 class Source:
     """What a data set, a sampler and workers give, in groups of candidates.
 
-    Args: reference: a ``DataLoader`` built from the user's arguments, never iterated: it holds what they mean.
-        reader: makes candidates of rows. apart: whether batches are put together anew later. Then blocks need not be
-        the sampler's batches: they are larger than
-            small batches, and the last one is read even where ``drop_last`` is set (the refill drops it).
+    Args:
+        reference: a ``DataLoader`` built from the user's arguments, never iterated: it holds what they mean.
+        reader: makes candidates of rows.
+        apart: whether batches are put together anew later. Then blocks need not be the sampler's batches: they are
+            larger than small batches, and the last one is read even where ``drop_last`` is set (the refill drops it).
         total: examples in one pass, where the user says so.
         at_once: candidates a block.
         overlap: without workers, read the next rows in a thread of their own while the loop trains.

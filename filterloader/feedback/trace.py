@@ -25,10 +25,11 @@ Mark = tuple[tuple[int, ...], int | None]
 class Trace:
     """What is kept of a batch that was handed out: weak references, so that it lives no longer for it, and marks.
 
-    Args: batch: any object; default None, for one of which only the marks are left. marks: shapes and samples of its
-        tensors; default None, taken from the batch. remake: makes the tensors of the batch once more, so that their
-        marks are taken when they are asked for, which is
-            seldom; default None, all are taken now.
+    Args:
+        batch: any object; default None, for one of which only the marks are left.
+        marks: shapes and samples of its tensors; default None, taken from the batch.
+        remake: makes the tensors of the batch once more, so that their marks are taken when they are asked for, which
+            is seldom; default None, all are taken now.
     """
 
     __slots__ = ("_batch", "_marks", "_remake", "_tensors")
